@@ -38,7 +38,7 @@ class FlowsPage(Page, Protocol):
         """Ask how much to add to a budget; None for nothing. `name` is safe text."""
 
 
-class FlowPage(FlowsPage, Protocol):
+class FlowPage(FlowsPage, shared.FindingPage, Protocol):
     """The page of one flow, as its actions know it."""
 
     def fold(self, folded: bool) -> None: ...
@@ -253,5 +253,6 @@ def _open_flow_by_name(context: Context) -> None:
 
 
 _LIST += on_screen("flows", (shared.hold,))
+_PAGE += on_screen("flow", shared.FINDS)
 _ON_ROWS: tuple[Action[Any], ...] = (*on_screen("flows", shared.SORTING), *on_screen("flows", shared.MARKS))
 ACTIONS: tuple[Action[Any], ...] = (*_LIST, *_ON_ROWS, *_PAGE, *_OPEN)

@@ -233,6 +233,17 @@ def unfolded(
     return shown, hidden
 
 
+def ancestors(rows: Sequence[TreeRow], at: int) -> list[TreeRow]:
+    """The rows under which a row stands, the nearest first."""
+    found: list[TreeRow] = []
+    depth = len(rows[at].lead)
+    for row in reversed(rows[:at]):
+        if len(row.lead) < depth:
+            found.append(row)
+            depth = len(row.lead)
+    return found
+
+
 def took_ms(node: FlowNode, now_ms: int) -> int | None:
     """How long a job ran last, or has been running."""
     if node.processed_at is None or node.state in ("waiting-children", "delayed", "suspended"):

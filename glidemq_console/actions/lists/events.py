@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Protocol
 from .. import keys, shared
 from ..base import Actions, PageContext, on_screen
 from ..jobs import control as jobs
-from ..protocols import Page
 
 if TYPE_CHECKING:
     from ...model.lists.events import EventLine
 
 
-class EventsPage(Page, Protocol):
+class EventsPage(shared.FindingPage, Protocol):
     """The events, as their actions know them."""
 
     def open_selected(self) -> None: ...
@@ -43,4 +42,4 @@ def _open(context: EventsContext) -> None:
 
 
 _HOLD = replace(shared.hold, footer=20)
-ACTIONS += on_screen("events", (_HOLD, jobs.open_page, jobs.follow, jobs.open_flow))
+ACTIONS += on_screen("events", (_HOLD, jobs.open_page, jobs.follow, jobs.open_flow, *shared.FINDS))

@@ -133,6 +133,28 @@ _FLOWS: Final[Fields[Flow]] = Fields(
 )
 
 
+#: Jobs in the tree of a flow.
+_NODES: Final[Fields[FlowNode]] = Fields(
+    what="jobs of a flow",
+    words=lambda node: (node.name, str(node.ref), node.state, node.model, node.failed_reason),
+    searched=lambda node: (node.name, node.failed_reason),
+    texts={
+        "name": lambda node: (node.name,),
+        "model": lambda node: (node.model,),
+        "error": lambda node: (node.failed_reason,),
+    },
+    exact={"queue": lambda node: (node.queue,), "id": lambda node: (node.id,)},
+    numbers={
+        "age": lambda node, now: age_ms(node.created_at, now),
+        "cost": lambda node, _: node.total_cost,
+        "tokens": lambda node, _: node.total_tokens,
+        "tries": lambda node, _: node.attempts_made,
+    },
+    states=(*STATES, "parked"),
+    in_state=lambda node, states: ("parked" if node.parked else node.state) in states,
+)
+
+
 def _flow_errors(flow: Flow) -> list[str]:
     return [node.failed_reason for node in flow.nodes if node.failed_reason and node.state == "failed"]
 
@@ -233,12 +255,13 @@ _COST: Final[Fields[SpendRow]] = Fields(
     },
 )
 
-#: By the name under which the filters of a list are saved.
+#: By the name of the screen, under which the filters of a list are saved.
 FIELDS: Final[Mapping[str, Fields[Any]]] = {
     "queues": _QUEUES,
     "jobs": JOB_FIELDS,
     "approvals": _APPROVALS,
     "flows": _FLOWS,
+    "flow": _NODES,
     "limits": _QUEUES,
     "workers": _WORKERS,
     "failures": FAILED_FIELDS,

@@ -113,6 +113,16 @@ class EventsScreen(ItemListScreen[EventLine]):
 
     # --- events and actions ---
 
+    def next_match(self, step: int) -> str | None:
+        """Go to the next event that the filter leaves, or the one before, round the end; return what to show."""
+        keys = self.entry_keys
+        if not self.filter_text:
+            return "nothing is looked for: / filters"
+        if keys:
+            here = keys.index(self.lines.cursor_key) if self.lines.cursor_key in keys else -step
+            self.lines.move_to((here + step) % len(keys))
+        return None
+
     def on_tab_bar_chosen(self, event: TabBar.Chosen) -> None:
         if event.bar.id == "kinds":
             event.stop()

@@ -19,12 +19,12 @@ from ...text.safe import mask, short
 from ...widgets.lists.row_list import RowList
 from ...widgets.status_line import PartsView, Rule, StatusLine
 from ...widgets.styled import Parts, Styled, dim
-from ..lists.list_screen import ListScreen
 from ..lists.saving import payloads
 from ..page_screen import PageScreen
 from ..registry import bindings
 from . import text as say
 from .columns import TREE_COLUMNS, TreeLine
+from .finding import TreeFindingScreen
 from .top_up import TopUpScreen
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 BANNER_HEIGHT = 24
 
 
-class FlowScreen(PageScreen, ListScreen[TreeLine], TopUpScreen):
+class FlowScreen(PageScreen, TreeFindingScreen, TopUpScreen):
     """The page of one flow, found from any of its jobs."""
 
     SCOPE = "flow"
@@ -61,8 +61,6 @@ class FlowScreen(PageScreen, ListScreen[TreeLine], TopUpScreen):
 
     def __init__(self, ref: JobRef) -> None:
         super().__init__(ref)
-        #: Keys of the rows whose children are folded away.
-        self._folded: set[Hashable] = set()
         self._placed = False
 
     def body(self) -> ComposeResult:
@@ -79,6 +77,10 @@ class FlowScreen(PageScreen, ListScreen[TreeLine], TopUpScreen):
     def view(self) -> FlowView | None:
         view = self.snapshot.flow
         return view if view is not None and view.ref == self.ref else None
+
+    @property
+    def flow(self) -> Flow | None:
+        return self.view.flow if self.view is not None else None
 
     @property
     def selected(self) -> FlowNode | None:
@@ -109,7 +111,7 @@ class FlowScreen(PageScreen, ListScreen[TreeLine], TopUpScreen):
         view = self.view
         if view is None or view.flow is None:
             return []
-        return [dim(view.flow.kind)]
+        return [*self.found_parts(), dim(view.flow.kind)]
 
     # --- drawing ---
 
@@ -200,6 +202,7 @@ class FlowScreen(PageScreen, ListScreen[TreeLine], TopUpScreen):
     def turned(self) -> None:
         self.listed, self._placed = [], False
         self._folded.clear()
+        self._looked_for = ""
         self.lines.clear()
 
 

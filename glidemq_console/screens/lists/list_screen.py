@@ -135,19 +135,24 @@ class ListScreen(MarkingScreen[T]):
     def saved_as(self) -> str | None:
         return None if self.IS_PAGE else self.SCOPE
 
+    @property
+    def filtered_as(self) -> str | None:
+        """What `/` reads here, by its name in the table of filters; None where it does nothing."""
+        return self.saved_as
+
     def filter_problem(self, text: str) -> str | None:
         from ...model.lists.filters import problem_of
 
-        return problem_of(self.saved_as, text) if self.saved_as is not None else None
+        return problem_of(self.filtered_as, text) if self.filtered_as is not None else None
 
     def taken_by(self, text: str, items: Sequence[V]) -> list[V]:
         """Keep what a filter takes."""
-        if not text or self.saved_as is None:
+        if not text or self.filtered_as is None:
             return list(items)
         # The language of filters is loaded with the first one.
         from ...model.lists.filters import read_filter
 
-        taken = read_filter(self.saved_as, text)
+        taken = read_filter(self.filtered_as, text)
         now = datetime.fromtimestamp(self.console.now_ms() / 1_000, UTC)
         return [item for item in items if taken.fits(item, now)]
 
