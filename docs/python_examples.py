@@ -420,6 +420,7 @@ async def leave(job: Job[Any, Any]) -> str:
         await job.rate_limit_group("100ms")  # of this job's ordering key
 
     if job.name == "long":
+        _begun.append(job.id)
         #: Job.wait_aborted
         await job.wait_aborted()
 
@@ -429,6 +430,7 @@ async def leave(job: Job[Any, Any]) -> str:
 
 
 _held: list[str] = []
+_begun: list[str] = []
 _connections: list[Connection] = []
 
 
@@ -465,7 +467,7 @@ async def working(connection: Connection) -> None:
 
     job = await queue.add("long")
     assert job is not None
-    while await job.get_state() != "active":
+    while job.id not in _begun:  # the server knows a moment earlier that it is active
         await asyncio.sleep(0.02)
     #: Worker.abort_job
     is_running = worker.abort_job(job.id)
