@@ -71,7 +71,7 @@ SHOTS = {
     "approvals": Shot(("4", "G", "k", "k"), r"[Aa]pprove.*[Rr]eject", r"draft"),
     "flows": Shot(("5",), r"parked \d"),
     # A report whose budget has run out, and what more would do.
-    "flow": Shot(typed("flow research:PARKED"), r"tops up"),
+    "flow": Shot(typed("flow research:PARKED"), r"exceeded, parked"),
     "top-up": Shot((*typed("flow research:PARKED"), "T", "2", "k"), r"Top up, release"),
     "help": Shot(("1", "question_mark"), r"this screen"),
     "cost": Shot(("dollar_sign",), r"top ten jobs", r"chat"),
