@@ -35,6 +35,9 @@ FONT = "Menlo" if sys.platform == "darwin" else "DejaVu Sans Mono"
 PATIENCE = 40
 #: Letters that the font of the PNG does not have.
 _STRANGE = re.compile("[\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\uff00-\uffef]")
+_ROOT = str(HERE.parent)
+#: What is shown in the place of that folder: it takes as many cells.
+_SHOWN_ROOT = ("/srv/glidemq" + "-" * len(_ROOT))[: len(_ROOT)]
 _KEYS = {" ": "space", ":": "colon"}
 _TAG = re.compile(r"<style>.*?</style>|<title>.*?</title>|<[^>]*>", re.DOTALL)
 
@@ -160,7 +163,8 @@ async def take(pilot: Pilot[Any], shot: Shot) -> str:
 
 
 def save(name: str, picture: str) -> None:
-    """Write the picture in both forms."""
+    """Write the picture in both forms; traces in it do not name the folder of whoever took it."""
+    picture = picture.replace(_ROOT, _SHOWN_ROOT)
     (HERE / f"{name}.svg").write_text(picture, encoding="utf-8")
     drawn = resvg_py.svg_to_bytes(svg_string=picture, font_family=FONT, monospace_family=FONT)
     (HERE / f"{name}.png").write_bytes(bytes(drawn))
