@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
+from typing import TextIO
 
 from .errors import Exit, ReaderGone, report
 from .output import write_error
@@ -28,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _dispatch(words)
     except (ReaderGone, BrokenPipeError):
         code = Exit.DONE
-        _forget_stdout()
+        _forget(sys.stdout)
     except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001  # the one place for all of them
         code = _tell(error, options)
     return _flushed(int(code))
@@ -78,14 +80,20 @@ def _open_missing_streams() -> None:
 
 
 def _flushed(code: int) -> int:
-    try:
-        sys.stdout.flush()
-    except (BrokenPipeError, ValueError):
-        _forget_stdout()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except ValueError:
+            _forget(stream)
+        except OSError as error:
+            # A reader or a terminal that is gone misses nothing; a file that is not whole is told.
+            if stream is sys.stdout and error.errno not in (errno.EPIPE, errno.EIO):
+                raise
+            _forget(stream)
     return code
 
 
-def _forget_stdout() -> None:
-    """Point stdout nowhere, so that the interpreter's last flush has nothing to complain about."""
+def _forget(stream: TextIO) -> None:
+    """Point a stream nowhere, so that the interpreter's last flush has nothing to complain about."""
     with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import subprocess
 import sys
 from collections.abc import Callable
@@ -39,6 +41,33 @@ def test_help_of_every_command_is_light() -> None:
     assert done.returncode == 0, done.stderr
     for name in COMMANDS:
         assert f"glidemq {name} [OPTIONS]" in done.stdout
+
+
+def test_a_terminal_that_is_gone_changes_no_exit_code() -> None:
+    """What was still to be written to it is nobody's loss, and no error of the interpreter's last flush."""
+    script = (
+        "import sys\n"
+        "from glidemq_console.cli import main\n"
+        "sys.stdin.readline()\n"
+        "sys.stderr.write('half a frame')\n"
+        "sys.exit(main(['--version']))\n"
+    )
+    master, slave = pty.openpty()
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=slave,
+        env=buffered,
+    )
+    os.close(slave)
+    os.close(master)
+
+    out, _ = process.communicate(b"\n", timeout=60)
+
+    assert out.startswith(b"glidemq ")
+    assert process.returncode == 0
 
 
 def test_version(run: Run) -> None:
