@@ -19,7 +19,6 @@ import pytest
 import valkey
 from hypothesis import HealthCheck, settings
 from kits.bench import Bench
-from kits.forked import commands_forked
 from kits.leaks import Keyspace
 from kits.parsed_once import options_read_once, stylesheets_parsed_once
 from kits.ports import free_port
@@ -30,7 +29,7 @@ from glidemq_core.server.connect import connect
 from glidemq_core.server.connection import Connection
 
 #: Fixtures of every test.
-__all__ = ["commands_forked", "options_read_once", "stylesheets_parsed_once"]
+__all__ = ["options_read_once", "stylesheets_parsed_once"]
 
 # How long an example takes says more about the machine than about the code; what CI draws, it draws again.
 settings.register_profile(
