@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic
 
 from ...model.lists.failures import FailuresView, LettersView
 from ..job_search import PAUSE_S
 from ..reading import Reading
-from ..scan_search import ScanSearch
+from ..scan_search import S, ScanSearch
 
 if TYPE_CHECKING:
+    from glidemq_core.records.failures import Failures, Letters
     from glidemq_core.watch.jobs.filtering.failures import FailureScan
     from glidemq_core.watch.jobs.filtering.letters import LetterScan
 
@@ -21,11 +23,48 @@ EVERY_MS = 5_000
 MOST = 1_000
 
 
+class _Filtered(Generic[S]):
+    """The search for what a filter takes, while there is one."""
+
+    def __init__(self) -> None:
+        self._search: ScanSearch[S] | None = None
+
+    def end(self) -> None:
+        """Forget what was found: there is no filter."""
+        self._search = None
+
+    async def read(
+        self,
+        reading: Reading,
+        of: tuple[Hashable, ...],
+        begin: Callable[[], Awaitable[S]],
+        refresh: Callable[[S], Awaitable[None]],
+    ) -> ScanSearch[S] | None:
+        """Look a page further, or bring up to date what was found; None where there is nothing new.
+
+        Args:
+            of: What is looked for, and where; with another one it begins anew.
+            begin: Begins to look.
+            refresh: Brings up to date what was found.
+        """
+        due, key = reading.is_due(of, EVERY_MS), (reading.watch, *of)
+        search = self._search
+        if search is None or search.key != key:
+            begun = await reading.attempt(begin())
+            if begun is None:
+                return None
+            search = self._search = ScanSearch(key, begun)
+        done = await reading.attempt(search.go_on(reading.wants.further, refresh if due else None))
+        if search.is_searching:
+            asyncio.get_running_loop().call_later(PAUSE_S, reading.wake.set)
+        return search if done else None
+
+
 class FailuresReader:
     """Reads the failures of the queues that have failed jobs."""
 
     def __init__(self) -> None:
-        self._search: ScanSearch[FailureScan] | None = None
+        self._filtered: _Filtered[FailureScan] = _Filtered()
 
     async def read_wanted(self, reading: Reading) -> None:
         """Read failures, if they are wanted and due."""
@@ -35,63 +74,50 @@ class FailuresReader:
         if where:
             await self._find(reading, since_ms, where)
             return
-        self._search = None
+        self._filtered.end()
         # Once all queues are known it is not to wait.
         if not reading.is_due(("failures", since_ms, reading.known.complete), EVERY_MS):
             return
         found = await reading.attempt(reading.watch.failures(_failing(reading), since=since_ms, limit=MOST))
         if found is not None:
-            view = FailuresView(
-                since_ms=since_ms,
-                groups=found.groups,
-                jobs_read=found.jobs_read,
-                complete=found.complete and reading.known.complete,
-                at_ms=reading.clock(),
-            )
-            reading.known = replace(reading.known, failures=view)
+            _show_failures(reading, since_ms, found)
 
     async def _find(self, reading: Reading, since_ms: int, where: str) -> None:
         """Look for the failures that a filter takes, or bring up to date those found."""
-        key = (since_ms, where, reading.known.complete)
-        due = reading.is_due(("failures", *key), EVERY_MS)
-        search = self._search
-        if search is None or search.key != (reading.watch, *key):
-            begun = await reading.attempt(
-                reading.watch.scan_failures(where, _failing(reading), since=since_ms)
-            )
-            if begun is None:
-                return
-            search = self._search = ScanSearch((reading.watch, *key), begun)
-        names = _failing(reading)
-        done = await reading.attempt(
-            search.go_on(reading.wants.further, (lambda scan: scan.refresh(names)) if due else None)
+        search = await self._filtered.read(
+            reading,
+            ("failures", since_ms, where, reading.known.complete),
+            lambda: reading.watch.scan_failures(where, _failing(reading), since=since_ms),
+            lambda scan: scan.refresh(_failing(reading)),
         )
-        if search.is_searching:
-            asyncio.get_running_loop().call_later(PAUSE_S, reading.wake.set)
-        if done:
-            found = search.scan.failures
-            view = FailuresView(
-                since_ms=since_ms,
-                groups=found.groups,
-                jobs_read=found.jobs_read,
-                complete=found.complete and reading.known.complete,
-                at_ms=reading.clock(),
-                where=where,
-                progress=search.progress,
-                members=search.scan.members(),
+        if search is not None:
+            scan, progress = search.scan, search.progress
+            _show_failures(
+                reading, since_ms, scan.failures, where=where, progress=progress, members=scan.members()
             )
-            reading.known = replace(reading.known, failures=view)
 
 
 def _failing(reading: Reading) -> list[str]:
     return [row.name for row in reading.known.queues if row.failed or row.failed is None]
 
 
+def _show_failures(reading: Reading, since_ms: int, found: Failures, **of_filter: Any) -> None:
+    view = FailuresView(
+        since_ms=since_ms,
+        groups=found.groups,
+        jobs_read=found.jobs_read,
+        complete=found.complete and reading.known.complete,
+        at_ms=reading.clock(),
+        **of_filter,
+    )
+    reading.known = replace(reading.known, failures=view)
+
+
 class LettersReader:
     """Reads the dead letters of all known queues."""
 
     def __init__(self) -> None:
-        self._search: ScanSearch[LetterScan] | None = None
+        self._filtered: _Filtered[LetterScan] = _Filtered()
 
     async def read_wanted(self, reading: Reading) -> None:
         """Read dead letters, if they are wanted and due."""
@@ -100,43 +126,31 @@ class LettersReader:
         if where := reading.wants.letters_where:
             await self._find(reading, where)
             return
-        self._search = None
+        self._filtered.end()
         if not reading.is_due(("letters", reading.known.complete), EVERY_MS):
             return
         found = await reading.attempt(reading.watch.letters(sorted(reading.rows.names), limit=MOST))
         if found is not None:
-            view = LettersView(
-                letters=found.letters,
-                total=found.total,
-                complete=found.complete and reading.known.complete,
-                at_ms=reading.clock(),
-            )
-            reading.known = replace(reading.known, letters=view)
+            _show_letters(reading, found)
 
     async def _find(self, reading: Reading, where: str) -> None:
         """Look for the letters that a filter takes, or bring up to date those found."""
-        key = (where, reading.known.complete)
-        due = reading.is_due(("letters", *key), EVERY_MS)
-        search = self._search
-        if search is None or search.key != (reading.watch, *key):
-            names = sorted(reading.rows.names)
-            begun = await reading.attempt(reading.watch.scan_letters(where, names))
-            if begun is None:
-                return
-            search = self._search = ScanSearch((reading.watch, *key), begun)
-        done = await reading.attempt(
-            search.go_on(reading.wants.further, (lambda scan: scan.refresh()) if due else None)
+        search = await self._filtered.read(
+            reading,
+            ("letters", where, reading.known.complete),
+            lambda: reading.watch.scan_letters(where, sorted(reading.rows.names)),
+            lambda scan: scan.refresh(),
         )
-        if search.is_searching:
-            asyncio.get_running_loop().call_later(PAUSE_S, reading.wake.set)
-        if done:
-            found = search.scan.letters
-            view = LettersView(
-                letters=found.letters,
-                total=found.total,
-                complete=found.complete and reading.known.complete,
-                at_ms=reading.clock(),
-                where=where,
-                progress=search.progress,
-            )
-            reading.known = replace(reading.known, letters=view)
+        if search is not None:
+            _show_letters(reading, search.scan.letters, where=where, progress=search.progress)
+
+
+def _show_letters(reading: Reading, found: Letters, **of_filter: Any) -> None:
+    view = LettersView(
+        letters=found.letters,
+        total=found.total,
+        complete=found.complete and reading.known.complete,
+        at_ms=reading.clock(),
+        **of_filter,
+    )
+    reading.known = replace(reading.known, letters=view)
