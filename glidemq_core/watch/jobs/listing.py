@@ -17,7 +17,7 @@ from glidemq_core.reading.scan import scan_step
 from glidemq_core.records import JobPage, JobRow
 from glidemq_core.wire.replies import integer
 
-from .filtering.filter import EVERY_JOB, JobFilter
+from .filtering.filter import EVERY_JOB, JobFilter, unhurried
 from .rows import job_rows
 from .sources import Candidate, IdSource, Order, Position
 from .states import SCAN_AGAIN_S, SCAN_STEPS, Scanned, find_sources
@@ -40,8 +40,6 @@ SOONEST_FIRST = frozenset(("delayed", "prioritized", "suspended", STALLED))
 #: Jobs that one call looks at for a filter, and at a time.
 EXAMINED = 1_000
 _SLICE = 200
-#: After how long others may run while jobs are tested, s.
-_REST_S = 0.02
 #: What a job found in the sources of a state may say of itself, beside that state: it moves while we read.
 _ALSO = {"active": ("waiting", "unknown")}
 
@@ -167,15 +165,11 @@ async def _load(
     """Read the rows of candidates that the list is about; None for the others."""
     ids, scores = [one.id for one in candidates], [one.score for one in candidates]
     read = await job_rows(reader, queue, ids, scores)
-    now, rested = reader.now(), time.monotonic()
+    now = reader.now()
     rows: list[JobRow | None] = []
-    for row in read:
+    async for row in unhurried(read):
         fits = row is not None and _belongs(row, state) and wanted.fits(row, now, state)
         rows.append(row if fits else None)
-        if time.monotonic() - rested > _REST_S:
-            # Texts of strangers and patterns of people: others run in between.
-            await asyncio.sleep(0)
-            rested = time.monotonic()
     if wanted.payload:
         matches = await wanted.data_of(reader, queue, [row.id for row in rows if row is not None])
         rows = [row if row is not None and row.id in matches else None for row in rows]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,6 +15,7 @@ from glidemq_core.wire.replies import failed, integer, items, number, sliced
 from ..ended import Ended, newest_ended
 from ..failures import group_of, in_order_of_size, read_failed
 from ..sources import from_sorted_set
+from .filter import unhurried
 from .newest import MergedSources
 from .scan import PAGE
 
@@ -26,8 +25,6 @@ _HEAD: Final = 1_000
 _OVERLAP_MS: Final = 5_000
 #: Jobs found before of which one refresh asks whether they still are what they were.
 _CHECKED: Final = 2_000
-#: After how long others may run while jobs are tested, s.
-_REST_S: Final = 0.02
 
 
 class FailureScan:
@@ -111,16 +108,12 @@ class FailureScan:
     async def _test(self, wanted: Sequence[Ended]) -> None:
         """Look at jobs, given with the newest first; keep those that the filter takes."""
         found = await read_failed(self._reader, wanted)
-        now, rested = self._reader.now(), time.monotonic()
-        for one in wanted:
+        now = self._reader.now()
+        async for one in unhurried(wanted):
             self._note_recent(one)
             job = found.get(one)
             if job is not None and self._where.fits(job, now):
                 self._add(job)
-            if time.monotonic() - rested > _REST_S:
-                # Texts of strangers and patterns of people: others run in between.
-                await asyncio.sleep(0)
-                rested = time.monotonic()
         self.looked += len(wanted)
 
     def _note_recent(self, one: Ended) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar, cast
@@ -18,6 +20,8 @@ from glidemq_core.wire.serializer import JSON_SERIALIZER
 from glidemq_core.wire.strict_json import has_values
 
 T = TypeVar("T")
+#: After how long others may run while jobs are tested, s.
+_REST_S = 0.02
 #: Payloads over so many bytes are not searched.
 DATA_BYTES = 65_536
 #: Bytes of payloads that are asked for in one go.
@@ -106,6 +110,16 @@ class JobFilter:
                 if all(has_values(payload, {term.key: term.value}) != term.negated for term in terms):
                     fit.add(job_id)
         return fit
+
+
+async def unhurried(items: Iterable[T]) -> AsyncIterator[T]:
+    """Give items one by one to be tested, and let others run in between: texts of strangers and patterns of people."""
+    rested = time.monotonic()
+    for item in items:
+        yield item
+        if time.monotonic() - rested > _REST_S:
+            await asyncio.sleep(0)
+            rested = time.monotonic()
 
 
 def in_parts(sized: Sequence[tuple[T, int]]) -> Iterator[list[T]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,13 +15,12 @@ from glidemq_core.wire.replies import entries, failed, integer
 
 from ..letters import Listed, letter_holders, read_listed
 from ..sources import from_stream
+from .filter import unhurried
 from .newest import MergedSources
 from .scan import PAGE
 
 #: Letters found before of which one refresh asks whether they are still there.
 _CHECKED: Final = 500
-#: After how long others may run while letters are tested, s.
-_REST_S: Final = 0.02
 
 
 class LetterScan:
@@ -106,14 +103,10 @@ class LetterScan:
     async def _test(self, wanted: Sequence[Listed]) -> None:
         """Look at entries, keep the letters that the filter takes."""
         read = await read_listed(self._reader, wanted)
-        now, rested = self._reader.now(), time.monotonic()
-        for one, letter in read.items():
+        now = self._reader.now()
+        async for one, letter in unhurried(read.items()):
             if letter_fits(self._where, letter, now):
                 self._found[one] = letter
-            if time.monotonic() - rested > _REST_S:
-                # Texts of strangers and patterns of people: others run in between.
-                await asyncio.sleep(0)
-                rested = time.monotonic()
         self.looked += len(wanted)
 
     async def refresh(self) -> None:
