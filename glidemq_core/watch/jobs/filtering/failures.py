@@ -17,6 +17,7 @@ from ..failures import group_of, in_order_of_size, read_failed
 from ..sources import from_sorted_set
 from .filter import unhurried
 from .newest import MergedSources
+from .paged import PagedScan
 from .scan import PAGE
 
 #: Jobs that failed since the last look which one refresh looks at.
@@ -27,7 +28,7 @@ _OVERLAP_MS: Final = 5_000
 _CHECKED: Final = 2_000
 
 
-class FailureScan:
+class FailureScan(PagedScan):
     """Looks through the failed jobs of queues, the newest first."""
 
     def __init__(
@@ -39,9 +40,8 @@ class FailureScan:
             since_ms: how far back it looks, ms.
             where: the jobs that are wanted.
         """
-        self._reader, self._queues, self._since_ms, self._where = reader, tuple(queues), since_ms, where
-        self._sources: MergedSources | None = None
-        self._is_whole = True
+        super().__init__(reader, queues)
+        self._since_ms, self._where = since_ms, where
         #: What was found, by cause, the newest first; what is told of the causes that have not changed.
         self._members: dict[str, list[FailedJob]] = {}
         self._groups: dict[str, FailureGroup] = {}
@@ -50,16 +50,6 @@ class FailureScan:
         self._recent: set[Ended] = set()
         #: When the oldest job failed that was looked at: older ones come with the next page, if there is one.
         self._reached_ms = 0
-        #: Where the next refresh goes on to check.
-        self._turn = 0
-        #: Jobs that were looked at; failed jobs of that time as they were counted first, None before.
-        self.looked = 0
-        self.total: int | None = None
-
-    @property
-    def has_more(self) -> bool:
-        """Whether there are older ones that were not looked at."""
-        return self._sources is None or self._sources.has_more
 
     @property
     def matches(self) -> int:
@@ -153,10 +143,8 @@ class FailureScan:
     async def _check(self, oldest_ms: int) -> None:
         """Take out jobs that were retried, removed or are too old by now, some of them in turn."""
         known = [(key, job) for key, jobs in self._members.items() for job in jobs]
-        turn = self._turn if self._turn < len(known) else 0
-        checked, self._turn = known[turn : turn + _CHECKED], turn + _CHECKED
         by_queue: dict[str, list[tuple[str, FailedJob]]] = {}
-        for key, job in checked:
+        for key, job in self._next_turn(known, _CHECKED):
             by_queue.setdefault(job.ref.queue, []).append((key, job))
         parts = [(queue, part) for queue, jobs in by_queue.items() for part in sliced(jobs, PAGE)]
         scores = await self._reader.read(

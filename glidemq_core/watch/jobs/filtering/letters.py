@@ -17,13 +17,14 @@ from ..letters import Listed, letter_holders, read_listed
 from ..sources import from_stream
 from .filter import unhurried
 from .newest import MergedSources
+from .paged import PagedScan
 from .scan import PAGE
 
 #: Letters found before of which one refresh asks whether they are still there.
 _CHECKED: Final = 500
 
 
-class LetterScan:
+class LetterScan(PagedScan):
     """Looks through the dead letters of queues, the newest first."""
 
     def __init__(self, reader: Reader, queues: Sequence[str], where: Expression[DeadLetter]) -> None:
@@ -32,21 +33,11 @@ class LetterScan:
         Args:
             where: the letters that are wanted.
         """
-        self._reader, self._queues, self._where = reader, tuple(queues), where
-        self._sources: MergedSources | None = None
-        self._is_whole = True
+        super().__init__(reader, queues)
+        self._where = where
         self._found: dict[Listed, DeadLetter] = {}
         #: Id of the newest entry of each queue of letters that was looked at.
         self._newest: dict[str, str] = {}
-        self._turn = 0
-        #: Entries that were looked at; entries there are, as they were counted last, None before.
-        self.looked = 0
-        self.total: int | None = None
-
-    @property
-    def has_more(self) -> bool:
-        """Whether there are older ones that were not looked at."""
-        return self._sources is None or self._sources.has_more
 
     @property
     def matches(self) -> int:
@@ -135,9 +126,7 @@ class LetterScan:
 
     async def _check(self) -> None:
         """Take out letters that were replayed or discarded, some of them in turn."""
-        known = list(self._found)
-        turn = self._turn if self._turn < len(known) else 0
-        checked, self._turn = known[turn : turn + _CHECKED], turn + _CHECKED
+        checked = self._next_turn(list(self._found), _CHECKED)
         replies = await self._reader.read(
             [
                 ("XRANGE", self._reader.keys(ref.queue).stream, entry, entry, "COUNT", 1)
