@@ -79,16 +79,16 @@ class TreeFindingScreen(ListScreen[TreeLine]):
 
     def next_match(self, step: int) -> str | None:
         """Go to the next job that is looked for, or the one before, round the end; return what to show."""
-        rows, found = self._rows(), self._found()
+        found = self._found()
         if not self._looked_for:
             return "nothing is looked for: / finds"
         if not found:
             return "nothing is found"
-        keys = [row.key for row in rows]
-        here = keys.index(self.lines.cursor_key) if self.lines.cursor_key in keys else -1
-        places = [keys.index(row.key) for row in found]
-        ahead = [place for place in places[::step] if (place - here) * step > 0]
-        self._go_to(rows[ahead[0] if ahead else places[::step][0]])
+        places: dict[Hashable, int] = {row.key: place for place, row in enumerate(self._rows())}
+        here = places.get(self.lines.cursor_key, -1)
+        in_turn = found[::step]
+        ahead = [row for row in in_turn if (places[row.key] - here) * step > 0]
+        self._go_to(ahead[0] if ahead else in_turn[0])
         return None if ahead else ("on from the top" if step > 0 else "on from the bottom")
 
     def _rows(self) -> list[TreeRow]:
