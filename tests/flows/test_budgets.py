@@ -28,6 +28,7 @@ from glidemq_core.options.job import Budget, Fallback, JobOptions, JobRef
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch
+from glidemq_core.worker import Worker
 
 # Recordings --------------------------------------------------------------------------------------------------
 
@@ -264,11 +265,39 @@ async def test_failing_by_budget_uses_attempts_and_fallbacks(
     assert (late.attempts_made, late.fallback_index, late.failed_reason) == (3, 2, "Budget exceeded")
 
 
+@pytest.mark.parametrize("policy", ["fail", "pause"])
+async def test_a_flag_that_somebody_set_stops_a_flow_before_its_caps_are_reached(
+    connection: Connection, producer: FlowProducer, policy: str
+) -> None:
+    """The flag decides at the start of a job, not the caps: so a flow can be stopped by hand, as with Node."""
+    node = await producer.add(
+        FlowJob("root", "q", children=[FlowJob("a", "q"), FlowJob("b", "q")]),
+        budget=Budget(max_total_cost=0.01, on_exceeded=policy),
+    )
+    await connection.command("HSET", "glide:{q}:budget:1", "exceeded", "1")
+    told: list[str] = []
+    ran: list[str] = []
+
+    async def process(job: Any) -> None:
+        ran.append(job.id)
+
+    worker = Worker("q", process, connection, promotion_interval=50, log_errors=False)
+    worker.on("budget_exceeded", lambda job: told.append(job.name))
+    async with worker:
+        await eventually(lambda: sorted(told) == ["a", "b"])
+        states = {await child.job.get_state() for child in node.children}
+
+    assert ran == []
+    assert states == {"failed" if policy == "fail" else "delayed"}
+    assert (await budget_of(connection, "q"))["exceeded"] == "1"
+
+
 async def test_a_flag_set_from_stale_caps_does_not_stop_a_flow(
     connection: Connection, producer: FlowProducer
 ) -> None:
-    """D38."""
-    node = await producer.add(FlowJob("one", "q"), budget=Budget(max_total_tokens=100))
+    """D38: a peer books by the caps it has read before they were raised."""
+    node = await producer.add(FlowJob("one", "q"), budget=Budget(max_tokens={"input": 100}))
+    await Queue("q", connection).top_up_budget("1", add_tokens_by={"input": 50})
     await connection.command("HSET", "glide:{q}:budget:1", "exceeded", "1")
 
     async with worker_of(connection, "q"):

@@ -11,7 +11,7 @@ import hashlib
 from functools import cache
 from importlib.resources import files
 
-VERSION = 5
+VERSION = 6
 LIBRARY = f"gmq{VERSION}"
 #: What helps where a library has our name that is not ours.
 RELOAD = f"FUNCTION DELETE {LIBRARY} on the server: it is loaded again at the next call"

@@ -64,12 +64,13 @@ local function caps_and_use(key)
 end
 
 -- May a job that draws on this budget start? nil yes, "fail" or "pause" what to do with it, "ask" out of reach.
--- A flag that stale caps set is taken back.
+-- A flag counts whoever set it. Once the caps were raised (ours notes when), a peer may have set it from caps that it
+-- had read before: such a flag is taken back.
 function budgets.verdict(key)
-  local f = try("HMGET", key, "exceeded", "onExceeded")
+  local f = try("HMGET", key, "exceeded", "onExceeded", "capsRaisedAt")
   if f.err then return not util.reachable(key) and "ask" or nil end
   if f[1] ~= "1" then return nil end
-  if #over(caps_and_use(key)) == 0 then
+  if f[3] and #over(caps_and_use(key)) == 0 then
     try("HSET", key, "exceeded", "0")
     return nil
   end
@@ -250,6 +251,7 @@ local function top_up(P, args, write)
     local text = raised_map(f[kind], add[kind])
     if text then change(kind, text) end
   end
+  if #changes > 0 then change("capsRaisedAt", args[4]) end
   local hits = over(f)
   if #hits == 0 and f.exceeded == "1" then change("exceeded", "0") end
   if write then
