@@ -260,7 +260,8 @@ class Exchange:
         if len(records) == 1:
             self._runner.settled(records[0], "refused")
             return
-        for record in records:
+        while records:
+            record = records[0]
             try:
                 reply = await call_exchange(self._context, self._stamp(), [record], 0)
             except GlideMQError as again:
@@ -268,6 +269,7 @@ class Exchange:
                 self._runner.settled(record, "refused")
             else:
                 self._settled([record], reply)
+            del records[0]  # no heartbeat any more
 
     async def _recover(
         self, now: int, records: list[SettleRecord], want: int

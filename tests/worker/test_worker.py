@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from glidemq_core.options.job import NewJob
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection
 from glidemq_core.worker import Worker
+from glidemq_core.worker.execution.run import JobRun
 
 pytestmark = pytest.mark.usefixtures("connection")
 
@@ -240,6 +242,29 @@ async def test_closing_hands_back_what_does_not_finish_in_time(connection: Conne
     assert job.processed_at is None
     assert await connection.command("XLEN", "glide:{q}:stream") == 1
     assert await connection.command("KEYS", "glide:{q}:w:*") == []
+
+
+async def test_jobs_that_have_ended_do_not_wait_in_memory_for_the_garbage_collector(
+    connection: Connection,
+) -> None:
+    async def process(job: Job[Any, Any]) -> None:
+        await asyncio.sleep(0)
+
+    queue = Queue("q", connection)
+    gc.collect()
+    gc.disable()
+    try:
+        async with Worker("q", process, connection, concurrency=10):
+            await queue.add_bulk([NewJob("n", n) for n in range(100)])
+            await eventually(lambda: _all_done(connection, 100))
+            await asyncio.sleep(0.1)
+            assert [found for found in gc.get_objects() if isinstance(found, JobRun)] == []
+    finally:
+        gc.enable()
+
+
+async def _all_done(connection: Connection, count: int) -> bool:
+    return bool(await connection.command("ZCARD", "glide:{q}:completed") == count)
 
 
 async def _is(job: Any, state: str) -> bool:

@@ -102,9 +102,15 @@ class Runner:
         if self._context.running.get(run.job.id) is run:  # a run that was lost may have a successor here
             del self._context.running[run.job.id]
         run.on_end(record)
+        if record is None:
+            _part(run)
 
     def settled(self, record: SettleRecord, answer: str) -> None:
         """Emit what the server made of a result: "ok", "retrying", "failed", or that it was not recorded."""
+        self._emit_outcome(record, answer)
+        _part(record.run)
+
+    def _emit_outcome(self, record: SettleRecord, answer: str) -> None:
         context, job = self._context, record.run.job
         if answer in ("lost", "refused"):
             context.report(lost_error(record.run))
@@ -123,6 +129,16 @@ class Runner:
         if context.options.log_errors:
             _log_failure(record, runs_again=runs_again)
         context.emit("failed", job, record.error)
+
+
+def _part(run: JobRun) -> None:
+    """Let a run forget its job once nothing asks for it any more.
+
+    A job knows its run: together they would stay in memory until the garbage collector looks for cycles, and make it
+    look often.
+    """
+    if not run.given_up:  # else its processor runs on
+        del run.job
 
 
 def _log_failure(record: SettleRecord, *, runs_again: bool) -> None:
