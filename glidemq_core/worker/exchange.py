@@ -177,7 +177,8 @@ class Exchange:
         if self._in_flight >= self._lanes or (self._context.is_abandoned and not self._flushing):
             return None  # in an event loop that ends no reply would be read any more
         count = self._size.fitting(self._finished)
-        free = self._free(count)
+        # Results that wait for another call keep their slots.
+        free = self._concurrency - self._active + count - self._claiming if self.claiming_allowed else 0
         if not count and (free <= 0 or self.nothing_ready or self._claim_timer is not None):
             return None
         records, self._finished = self._finished[:count], self._finished[count:]
@@ -193,12 +194,6 @@ class Exchange:
         self._claiming += want
         self._in_flight += 1
         return records, want
-
-    def _free(self, leaving: int) -> int:
-        """Slots that are free once `leaving` results are on their way; those that wait for another call keep theirs."""
-        if not self.claiming_allowed:
-            return 0
-        return self._concurrency - self._active + leaving - self._claiming
 
     def _claim_after(self, delay_s: float) -> None:
         if self._claim_timer is None:
