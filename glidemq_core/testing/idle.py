@@ -31,7 +31,7 @@ async def run_until_idle(
         WaitTimeoutError: there is still something to do.
     """
     timeout_ms = positive_ms(timeout, "timeout")
-    started = [worker for worker in workers if not worker.is_running]
+    started = [worker for worker in workers if not worker.has_started]
     try:
         for worker in started:
             await worker.start()

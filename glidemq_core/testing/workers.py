@@ -70,6 +70,11 @@ class TestWorker(EventSource[DataT, ResultT]):
         return self._queue.name
 
     @property
+    def has_started(self) -> bool:
+        """Whether it has started and has not closed."""
+        return self.is_running
+
+    @property
     def is_running(self) -> bool:
         """Whether it takes jobs."""
         return self._taking is not None and not self._is_closed

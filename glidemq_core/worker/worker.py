@@ -347,7 +347,12 @@ class Worker(QueueBase, EventSource[DataT, ResultT]):
 
     @property
     def is_running(self) -> bool:
-        """Whether it is taking or finishing jobs."""
+        """Whether it is taking or finishing jobs; not while this worker is paused."""
+        return self.has_started and not self.is_paused
+
+    @property
+    def has_started(self) -> bool:
+        """Whether it has started and has not closed; paused or not."""
         return self._state in ("running", "closing")
 
     @property

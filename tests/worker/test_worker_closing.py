@@ -102,6 +102,17 @@ async def _no_workers(bench: Bench) -> bool:
     return not await bench.command("KEYS", f"{P}:w:*")
 
 
+async def test_a_paused_worker_has_started_and_does_not_run(bench: Bench, connection: Connection) -> None:
+    worker = quick(never, connection)
+    seen = [(worker.has_started, worker.is_running, worker.is_paused)]
+    for change in (worker.start, worker.pause, worker.resume, worker.close):
+        await change()
+        seen.append((worker.has_started, worker.is_running, worker.is_paused))
+
+    started, paused, gone = (True, True, False), (True, False, True), (False, False, False)
+    assert seen == [gone, started, paused, started, gone]
+
+
 async def test_closing_and_pausing_from_within(bench: Bench, connection: Connection) -> None:
     async def process(job: Any) -> str:
         if job.name == "pause":

@@ -58,11 +58,11 @@ class WorkerHealth:
 
     async def _status(self) -> str:
         workers = self.workers
-        if workers and not any(worker.is_running for worker in workers):
+        if workers and not any(worker.has_started for worker in workers):
             return "stopped" if any(worker.is_closing for worker in workers) else "starting"
         if any(worker.is_closing for worker in workers):
             return "draining"
-        if not workers or not all(worker.is_running for worker in workers):
+        if not workers or not all(worker.has_started for worker in workers):
             return "starting"
         connections = {worker.connection for worker in workers if worker.connection is not None}
         answers = await asyncio.gather(*(self._answers(connection) for connection in connections))
