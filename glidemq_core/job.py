@@ -13,19 +13,17 @@ from .ai.usage.report import UsageKeywords, report_tokens, report_usage
 from .errors import JobStateError
 from .jobs import control
 from .jobs.active_run import NO_RESOURCES, ActiveRun, ControlCall, RunCalls
-from .jobs.read import get_children_values, get_parents
+from .jobs.read import current_state, get_children_values, get_job, get_parents
 from .jobs.snapshot import DataT, JobSnapshot, ResultT
 from .jobs.wait import wait_for_result, wait_until_finished
 from .options.fields import Duration, Instant, refuse
 from .options.job import Actor, JobRef
 from .records import Signal, Usage
-from .records.decoding import decode_state
 from .records.outcomes import FinalState, JobState
 from .records.usage import usage_fields
 from .search.store import store_vector
 from .server.context import QueueContext
 from .wire.numbers import number_text
-from .wire.replies import hash_fields
 
 ReadT = TypeVar("ReadT")
 StepT = TypeVar("StepT")
@@ -59,17 +57,15 @@ class Job(JobSnapshot[DataT, ResultT]):
 
     async def refresh(self) -> None:
         """Read the record again. Raises JobNotFoundError when it is gone."""
-        flat = await self._context.connection.command("HGETALL", self._context.keys.job(self.id))
-        fields = hash_fields(flat)
-        if not fields:
+        found = await get_job(self._context, self.id)
+        if found is None:
             raise self._context.missing(self.id)
-        self.fields = fields
+        self.fields = found.fields
         self._forget()
 
     async def get_state(self) -> JobState:
         """Ask for the state now; `unknown` when the job is gone."""
-        state = await self._context.connection.command("HGET", self._context.keys.job(self.id), "state")
-        return decode_state(state)
+        return await current_state(self._context, self.id)
 
     async def is_completed(self) -> bool:
         """Whether it has completed."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from ..jobs.audit import audit_blob
+from ..jobs.ends import DEADLINE_FIELDS, sweep_if_overdue
 from ..options.fields import UNSET, Instant, Unset, flag, refuse, text, to_epoch_ms
 from ..options.job import Actor
 from ..records import SignalResult, SuspendInfo
@@ -89,12 +90,15 @@ async def deliver_early(context: QueueContext) -> int:
 
 
 async def get_suspend_info(context: QueueContext, job_id: str) -> SuspendInfo | None:
-    """Read why and until when a job is suspended, with its review hash; None if it is not."""
+    """Read why and until when a job is suspended, with its review hash; None if it is not, or no longer."""
     values, deadline = await context.gather(
         ("HMGET", context.keys.job(job_id), *SUSPEND_FIELDS),
         ("ZSCORE", context.keys.suspended, job_id),
     )
-    info = decode_suspend(picked_fields(SUSPEND_FIELDS, values), deadline)
+    fields = picked_fields(SUSPEND_FIELDS, values)
+    if await sweep_if_overdue(context, *map(fields.get, DEADLINE_FIELDS)):
+        return await get_suspend_info(context, job_id)
+    info = decode_suspend(fields, deadline)
     bound = None if info is None else await bound_facts(context, job_id)
     if info is None or bound is None or read_payload(bound.data, context.serializer).error is not None:
         return info

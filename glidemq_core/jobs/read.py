@@ -13,12 +13,14 @@ from ..options.job import JobRef
 from ..reading.reader import Reader
 from ..reading.running import list_runs, pick_list_runs
 from ..reading.scan import walk_keys
-from ..records.decoding import decode_parents
+from ..records.decoding import decode_parents, decode_state
+from ..records.outcomes import JobState
 from ..server.context import QueueContext
 from ..wire.keys import WORKERS_GROUP, QueueKeys, split_member
 from ..wire.payload import decode_result
 from ..wire.replies import as_text, as_texts, hash_fields, picked_fields, readable
 from ..wire.strict_json import has_values
+from .ends import DEADLINE_FIELDS, sweep_if_overdue
 from .snapshot import JobSnapshot
 
 Snapshot = JobSnapshot[Any, Any]
@@ -74,9 +76,20 @@ _SEARCH_LIMIT = 10_000
 
 
 async def get_job(context: QueueContext, job_id: str, *, exclude_data: bool = False) -> Snapshot | None:
-    """Read one job; None when there is none."""
+    """Read one job; None when there is none. A suspension whose deadline has passed is ended first."""
     [job] = await load_jobs(context, [job_id], exclude_data)
+    if job is not None and await sweep_if_overdue(context, *map(job.fields.get, DEADLINE_FIELDS)):
+        [job] = await load_jobs(context, [job_id], exclude_data)
     return job
+
+
+async def current_state(context: QueueContext, job_id: str) -> JobState:
+    """Read the state of a job, `unknown` if there is none. A suspension whose deadline has passed is ended first."""
+    query = ("HMGET", context.keys.job(job_id), *DEADLINE_FIELDS)
+    found = await context.connection.command(*query)
+    if await sweep_if_overdue(context, *found):
+        found = await context.connection.command(*query)
+    return decode_state(found[0])
 
 
 async def load_jobs(

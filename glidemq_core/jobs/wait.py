@@ -26,7 +26,7 @@ from ..wire.payload import decode_result
 from ..wire.replies import as_text
 from .add import add_job
 from .counts import get_job_counts
-from .ends import JobEnds
+from .ends import DEADLINE_FIELDS, JobEnds, sweep_if_overdue
 from .read import get_jobs
 
 #: Fields of a job that tell how it ended.
@@ -121,16 +121,22 @@ async def _parked(context: QueueContext, counts: JobCounts) -> bool:
 
 
 async def _read(context: QueueContext, job_id: str, deadline: float, *names: str) -> list[Any]:
-    """Read fields of a job. It goes on while the server is away, and so does who waits for it, until `deadline`."""
+    """Read fields of a job. It goes on while the server is away, and so does who waits for it, until `deadline`.
+
+    A suspension whose deadline has passed is ended first.
+    """
     loop = asyncio.get_running_loop()
     while True:
         try:
-            fields: list[Any] = await context.connection.command("HMGET", context.keys.job(job_id), *names)
+            query = ("HMGET", context.keys.job(job_id), *DEADLINE_FIELDS, *names)
+            fields: list[Any] = await context.connection.command(*query)
+            if await sweep_if_overdue(context, *fields[: len(DEADLINE_FIELDS)]):
+                fields = await context.connection.command(*query)
         except GlideMQError as error:
             if not is_outage(error) or loop.time() + _RETRY_S >= deadline:
                 raise
         else:
-            return fields
+            return fields[len(DEADLINE_FIELDS) :]
         await asyncio.sleep(_RETRY_S)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
@@ -26,6 +27,8 @@ class QueueContext:
     serializer: Serializer = JSON_SERIALIZER
     #: What calls that are under way through this context share.
     shared: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
+    #: When it was opened, by the monotonic clock, s.
+    opened_at: float = field(default_factory=time.monotonic, compare=False, repr=False)
 
     @property
     def queue(self) -> str:

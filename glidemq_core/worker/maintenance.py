@@ -14,6 +14,7 @@ from ..errors import GlideMQError
 from ..flows.parts import recover_flows
 from ..installed import package_version
 from ..jobs.adding.links import mend_links
+from ..jobs.ends import sweep_suspended
 from ..jobs.registry import register_queue
 from ..options.fields import LOCK_DURATION_MS
 from ..schedules.tick import SchedulerTick
@@ -218,7 +219,7 @@ class Maintenance:
             return self._schedulers.due_ms
         self._context.report_texts(tick.errors)
         await self._context.attempt(lambda: self._make_runs(tick))
-        _, self._suspended_rank = await sweeps.sweep_suspended(self._queue, self._suspended_rank)
+        _, self._suspended_rank = await sweep_suspended(self._queue, self._suspended_rank)
         delivered = await deliver_early(self._queue)
         if tick.promoted or delivered:
             self._exchange.wake()

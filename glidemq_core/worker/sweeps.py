@@ -14,7 +14,6 @@ from .context import SubscriptionOptions, of_kind
 _TURN = 0.8
 #: Pages of one sweep; what is left waits for the next one.
 _MAX_PAGES = 50
-_SUSPEND_PAGE = 100
 _LIST_PAGE = 100
 #: Pages of pending entries, 100 each, that the sweep for own locks looks at: it comes often.
 _LOCK_PAGES = 10
@@ -165,20 +164,6 @@ async def sweep_records(queue: QueueContext, turn_ms: int | None = None) -> None
         turn_ms = None
         if status == b"ok":
             break
-
-
-async def sweep_suspended(queue: QueueContext, rank: int = 0) -> tuple[int, int]:
-    """Fail suspended jobs past their deadline; returns how many, and the `rank` to pass the next time.
-
-    `rank` walks the set a few members a call, to drop those that describe no suspension any more.
-    """
-    failed = 0
-    for _ in range(_MAX_PAGES):
-        status, count, rank = await queue.call("suspend_sweep", queue.now_ms(), _SUSPEND_PAGE, rank)
-        failed += count
-        if status == b"ok":
-            break
-    return failed, rank
 
 
 def _word(turn_ms: int | None) -> str:

@@ -15,13 +15,13 @@ from glidemq_core.ai.rounds import entry_text
 from glidemq_core.ai.streams.chunks import append_chunk
 from glidemq_core.ai.suspension import suspend
 from glidemq_core.errors import InvalidOptionError, JobNotFoundError, JobStateError, PermissionDeniedError
+from glidemq_core.jobs.ends import sweep_suspended
 from glidemq_core.options.job import Actor
 from glidemq_core.queue import Queue
 from glidemq_core.records.base import to_json
 from glidemq_core.server.connect import connect
 from glidemq_core.server.connection import Connection
 from glidemq_core.worker import Worker
-from glidemq_core.worker.sweeps import sweep_suspended
 
 ALICE = Actor("alice", via="test")
 BOB = Actor("bob", via="test")

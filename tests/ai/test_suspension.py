@@ -13,14 +13,15 @@ from kits.suspension import activate, activated, field, signal_list, suspended
 from kits.wire import assert_same_records, dump, recording, replay
 
 from glidemq_core.ai.suspension import deliver_early, suspend
-from glidemq_core.errors import InvalidOptionError, PayloadTooLargeError, SerializationError
+from glidemq_core.errors import InvalidOptionError, JobFailedError, PayloadTooLargeError, SerializationError
+from glidemq_core.jobs.ends import sweep_suspended
 from glidemq_core.options.job import Ordering
 from glidemq_core.queue import Queue
+from glidemq_core.server.connect import connect
 from glidemq_core.server.connection import Connection
 from glidemq_core.wire.keys import NO_DEADLINE
 from glidemq_core.wire.payload import MAX_PAYLOAD_BYTES
 from glidemq_core.worker import Worker
-from glidemq_core.worker.sweeps import sweep_suspended
 
 
 @pytest.fixture
@@ -258,6 +259,87 @@ async def test_a_signal_and_the_timeout_sweep_race_to_one_end(queue: Queue) -> N
             await activate(scope, job_id)
         else:
             assert await field(queue, job_id, "failedReason") == "Suspend timeout exceeded"
+
+
+# Deadlines without a worker ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "look",
+    ["get_job", "excluding data", "state", "refresh", "info", "poll", "wait"],
+)
+async def test_a_deadline_holds_without_any_worker_for_whoever_looks(
+    queue: Queue, look: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Queue objects of Node enforce it by themselves, in processes that run no worker too."""
+    monkeypatch.setattr("glidemq_core.jobs.ends._LOOKER_S", 0)
+    job_id, _, _ = await suspended(queue, timeout=50)
+    job = await queue.get_job(job_id)
+    assert job is not None
+    assert job.state == "suspended", "the deadline is yet to come"
+    await asyncio.sleep(0.06)
+
+    match look:
+        case "get_job" | "excluding data":
+            found = await queue.get_job(job_id, exclude_data=look != "get_job")
+            assert found is not None
+            assert (found.state, found.failed_reason) == ("failed", "Suspend timeout exceeded")
+        case "state":
+            assert await job.get_state() == "failed"
+            assert await job.is_failed()
+        case "refresh":
+            await job.refresh()
+            assert job.state == "failed"
+        case "info":
+            assert await queue.get_suspend_info(job_id) is None
+        case "poll":
+            assert await job.wait_until_finished(poll_interval=10, timeout=5_000) == "failed"
+        case _:
+            with pytest.raises(JobFailedError, match="Suspend timeout exceeded"):
+                await job.wait(timeout=5_000)
+    assert await field(queue, job_id, "state") == "failed"
+    assert (await queue.get_job_counts()).failed == 1
+    assert await queue.get_suspended_jobs() == []
+
+
+async def test_who_may_only_read_ends_no_suspension(
+    queue: Queue, server_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glidemq_core.jobs.ends._LOOKER_S", 0)
+    job_id, _, _ = await suspended(queue, timeout=1)
+    await asyncio.sleep(0.01)
+
+    async with connect(server_url, read_only=True) as viewer:
+        found = await Queue("q", viewer).get_job(job_id)
+
+    assert found is not None
+    assert found.state == "suspended"
+
+
+async def test_who_just_came_to_look_leaves_deadlines_to_others(queue: Queue) -> None:
+    job_id, _, _ = await suspended(queue, timeout=1)
+    await asyncio.sleep(0.01)
+
+    found = await queue.get_job(job_id)
+    assert found is not None
+    assert found.state == "suspended"
+    await eventually(found.is_failed)
+
+
+async def test_a_deadline_of_a_former_suspension_ends_nothing(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D23: Node leaves the former timeout in the hash; what counts is the place in the set."""
+    monkeypatch.setattr("glidemq_core.jobs.ends._LOOKER_S", 0)
+    job_id, _, _ = await suspended(queue, timeout=1)
+    scope = await queue.context()
+    await scope.connection.command("ZADD", scope.keys.suspended, NO_DEADLINE, job_id)
+    await asyncio.sleep(0.01)
+
+    found = await queue.get_job(job_id)
+
+    assert found is not None
+    assert found.state == "suspended"
 
 
 # Early signals -----------------------------------------------------------------------------------------------

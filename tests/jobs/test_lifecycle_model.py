@@ -16,6 +16,7 @@ from kits.exchange import answers, end, exchange
 from kits.wire import dump
 
 from glidemq_core.ai.suspension import suspend
+from glidemq_core.jobs.ends import sweep_suspended
 from glidemq_core.options.job import Ordering, RateLimit, TokenBucket
 from glidemq_core.server.connection import Connection
 from glidemq_core.wire.keys import PRIORITY_STEP
@@ -149,7 +150,7 @@ class Model:
 
     async def do_tick(self, _: int) -> None:
         await sweeps.tick(self.bench.scope)
-        await sweeps.sweep_suspended(self.bench.scope)
+        await sweep_suspended(self.bench.scope)
 
     async def do_wait(self, choice: int) -> None:
         self.now += choice % 100

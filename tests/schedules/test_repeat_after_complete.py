@@ -9,6 +9,7 @@ import pytest
 from kits.bench import Bench
 from kits.exchange import ends, exchange
 
+from glidemq_core.jobs.ends import sweep_suspended
 from glidemq_core.worker import sweeps
 
 KEY = "glide:{q}:schedulers"
@@ -68,7 +69,7 @@ async def drain(bench: Bench, _: str) -> None:
 async def time_out(bench: Bench, job_id: str) -> None:
     await bench.command("HSET", bench.scope.keys.job(job_id), "state", "suspended")
     await bench.command("ZADD", bench.scope.keys.suspended, 1, job_id)
-    await sweeps.sweep_suspended(bench.scope)
+    await sweep_suspended(bench.scope)
 
 
 ENDS = [complete, fail, expire, revoke, revoked_at_start, stall, remove, drain, time_out]

@@ -9,6 +9,7 @@ from kits.exchange import answers, claims, end, exchange
 from kits.recording import advance
 from kits.wire import assert_same_records, dump, recording
 
+from glidemq_core.jobs.ends import sweep_suspended
 from glidemq_core.options.job import Ordering, RateLimit
 from glidemq_core.server.connection import Connection
 from glidemq_core.wire.keys import NO_DEADLINE, PRIORITY_STEP
@@ -172,9 +173,9 @@ async def test_deadline_writes_what_node_writes(connection: Connection) -> None:
     bench = Bench(connection, "suspend_timed_out")
     bench.scope = await bench.queue.context()
     job_id = await suspend(bench, 100, name="moderate")
-    assert await sweeps.sweep_suspended(bench.scope) == (0, 0)
+    assert await sweep_suspended(bench.scope) == (0, 0)
     advance(bench.connection, 101)
-    assert await sweeps.sweep_suspended(bench.scope) == (1, 0)
+    assert await sweep_suspended(bench.scope) == (1, 0)
     assert_same_records(
         recording("suspend_timed_out"),
         await dump(connection, "glide:{suspend_timed_out}*"),
@@ -188,7 +189,7 @@ async def test_all_overdue_jobs_fail_at_once(bench: Bench) -> None:
     ids = [f"s{i}" for i in range(250)]
     await bench.connection.pipeline([("HSET", keys.job(i), "state", "suspended") for i in ids])
     await bench.connection.pipeline([("ZADD", keys.suspended, 5, i) for i in ids])
-    assert (await sweeps.sweep_suspended(bench.scope))[0] == 250
+    assert (await sweep_suspended(bench.scope))[0] == 250
     assert await bench.command("ZCARD", keys.failed) == 250
 
 
@@ -202,11 +203,11 @@ async def test_the_sweep_frees_the_key_and_drops_leftovers(bench: Bench) -> None
     await bench.command("ZADD", keys.suspended, NO_DEADLINE, kept)
     assert await bench.claim() == []
     advance(bench.connection, 101)
-    failed, rank = await sweeps.sweep_suspended(bench.scope)
+    failed, rank = await sweep_suspended(bench.scope)
     assert failed == 1
     while rank:
-        _, rank = await sweeps.sweep_suspended(bench.scope, rank)
-    await sweeps.sweep_suspended(bench.scope)
+        _, rank = await sweep_suspended(bench.scope, rank)
+    await sweep_suspended(bench.scope)
     assert await bench.command("ZRANGE", keys.suspended, 0, -1) == [kept.encode()]
     assert [run[0] for run in await bench.claim()] == [after]
 
