@@ -36,10 +36,11 @@ def seen(row: WorkerRow) -> int | None:
 COLUMNS = (
     Of("worker", "WORKER", 16, lambda row, _: say.who(row), lambda row: row.process or None, rises=True, flexible=1),
     Of("queue", "QUEUE", 12, lambda row, _: Styled(short(row.queue)), lambda row: row.queue, rises=True, flexible=1),
-    Of("lang", "LANG", 4, lambda row, _: say.language(row), lambda row: row.language, rises=True, leaves=4),
-    Of("up", "UP", 7, say.up, up, right=True, leaves=3),
-    Of("run", "RUN", 7, lambda row, _: say.run(row), lambda row: row.jobs, right=True),
-    Of("oldest", "OLDEST", 7, say.oldest, lambda row: row.oldest_ms and -row.oldest_ms, right=True, leaves=1),
-    Of("seen", "SEEN", 6, say.seen, seen, right=True, leaves=2),
-    Of("does", "DOES", 14, say.does, flexible=7),
+    Of("lang", "LANG", 4, lambda row, _: say.language(row), lambda row: row.language, rises=True, leaves=5),
+    Of("up", "UP", 7, say.up, up, right=True, leaves=4),
+    Of("run", "RUN", 7, lambda row, _: say.run(row), lambda row: row.jobs, right=True, leaves=1),
+    Of("oldest", "OLDEST", 7, say.oldest, lambda row: row.oldest_ms and -row.oldest_ms, right=True, leaves=2),
+    Of("seen", "SEEN", 6, say.seen, seen, right=True, leaves=3),
+    # Wide enough for what becomes of the jobs of a dead worker.
+    Of("does", "DOES", 23, say.does, flexible=7),
 )  # fmt: skip

@@ -106,11 +106,11 @@ def _job_parts(jobs: Sequence[WorkerJob | JobRow], stalled: set[str], now: int) 
 
 
 def _left_behind(row: WorkerRow, now: int) -> Parts:
-    """Jobs whose worker is not heard of any more, and what becomes of them."""
-    words = f"died? {fmt.plural(len(row.stalled), 'job')} stalled"
-    after = Styled(f", {_taken_over(row, now)}", "dim" if row.served_by else "warning")
+    """Jobs whose worker is not heard of any more, and first what becomes of them: all else may be cut."""
+    after = Styled(_taken_over(row, now), "dim" if row.served_by else "warning")
+    words = Styled(f"{fmt.plural(len(row.stalled), 'job')} stalled", "state-stalled", "bold")
     oldest = sorted(row.stalled, key=lambda job: (epoch_ms(job.processed_at) or 0, job.id))
-    return [Styled(words, "state-stalled", "bold"), after, _DOT, *_job_parts(oldest, set(), now)]
+    return [after, _DOT, words, _DOT, *_job_parts(oldest, set(), now)]
 
 
 def _taken_over(row: WorkerRow, now: int) -> str:
@@ -118,7 +118,7 @@ def _taken_over(row: WorkerRow, now: int) -> str:
     if not row.served_by:
         return "nobody takes over"
     if row.takeover_ms is None:
-        return "another worker takes over"
+        return "another takes over"
     if row.takeover_ms - now < 1_000:
         return "taken over any moment"
     return f"taken over in {fmt.countdown(row.takeover_ms, now)}"
@@ -131,12 +131,13 @@ def _unserved(row: WorkerRow, now: int) -> Parts:
         return [_UNKNOWN]
     jobs = jobs_to_do(queue)
     waited = age_ms(queue.oldest_waiting_at, now)
-    oldest = "" if waited is None else f", the oldest for {fmt.passed(waited)}"
+    oldest = [] if waited is None else [_DOT, Styled(f"oldest {fmt.passed(waited)}", "dim")]
     nobody = "nobody serves it" if row.complete else "no worker found yet"
     return [
         Styled(f"{fmt.plural(jobs, 'job')} wait{'s' if jobs == 1 else ''}", "warning", "bold"),
-        Styled(f", {nobody}", "warning"),
-        Styled(oldest, "dim"),
+        *oldest,
+        _DOT,
+        Styled(nobody, "warning"),
     ]
 
 
