@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from glidemq_core.records import Flow, FlowNode
 
 
-#: From this height on there is room for a banner before one is needed.
-BANNER_HEIGHT = 24
+#: From this height on there is room for a banner before one is needed; below, two empty lines are too dear.
+BANNER_HEIGHT = 30
 
 
 class FlowScreen(PageScreen, TreeFindingScreen, TopUpScreen):
