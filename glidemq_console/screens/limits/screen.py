@@ -37,6 +37,10 @@ _EMPTY: tuple[Parts, ...] = (
 
 #: From this width on every row has its histories.
 SPARKS_WIDTH = 120
+#: Lines of the detail at least: where it is laid out with air, and where it is not.
+TALL_DETAIL, DETAIL = 14, 12
+#: Lines of the list at least, with its header.
+LEAST_ROWS = 5
 
 
 class LimitsScreen(SectionedScreen[QueueLine], QueueListScreen):
@@ -51,8 +55,7 @@ class LimitsScreen(SectionedScreen[QueueLine], QueueListScreen):
     COLUMNS, EMPTY = COLUMNS, _EMPTY
     SECTIONS = (Section("limited", ""), Section("rest", "nothing is limited", folded=True))
     DEFAULT_CSS: ClassVar[str] = """
-    LimitsScreen #limit-detail { height: 12; }
-    LimitsScreen.-tall #limit-detail { height: 50%; min-height: 14; }
+    LimitsScreen #limit-detail { height: 1fr; }
     LimitsScreen.-short #limit-detail { display: none; }
     LimitsScreen.-zoomed #limit-detail { display: block; }
     LimitsScreen.-zoomed #limit-list { display: none; }
@@ -81,6 +84,18 @@ class LimitsScreen(SectionedScreen[QueueLine], QueueListScreen):
         return self.with_filter(say.summary([line.queue for line in self.listed], self.console.now_ms()))
 
     # --- drawing ---
+
+    def draw(self, snapshot: Snapshot) -> None:
+        super().draw(snapshot)
+        # While queues are still being found, the list is not what was opened yet.
+        self.fit("#body", is_last=snapshot.complete)
+
+    def height_in(self, room: int) -> int | str:
+        if self.has_class("-short"):
+            return "1fr"
+        detail = TALL_DETAIL if self.has_class("-tall") else DETAIL
+        wanted = len(self.entries) + self.lines.header_lines + 1
+        return max(LEAST_ROWS, min(wanted, room - detail))
 
     def section_of(self, item: QueueLine) -> str:
         return "limited" if _has_limits(item.queue) else "rest"

@@ -117,6 +117,7 @@ class SectionedScreen(ItemListScreen[T]):
         key = self.lines.cursor_key
         if isinstance(key, Heading):
             self._fold(key.name, key.name not in self._folded)
+            self._is_fit = False
             self.lines.move_to(self.lines.cursor_index)
             self.show(self.snapshot)
             self.console.set_interests()

@@ -1,0 +1,69 @@
+"""Lines and cells go to what is read: no list keeps more than it needs, no decisive word is cut."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import eventually
+
+from glidemq_console.app import ConsoleApp
+from glidemq_console.feed.scripted import ScriptedFeed
+from glidemq_console.screens.flows.page import FlowScreen
+from glidemq_console.screens.limits.screen import LimitsScreen
+
+from .fixed import LIVE, config
+from .fixed_flows import CASES
+from .fixed_workers import workers_script
+from .pilot_kit import text_on
+from .test_snapshots import settle
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 15)])
+async def test_what_becomes_of_a_dead_workers_jobs_is_whole_on_a_small_terminal(size: tuple[int, int]) -> None:
+    app = ConsoleApp(config(ScriptedFeed(workers_script(LIVE)), screen="workers"))
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        lines = text_on(pilot).splitlines()
+
+        assert any("▼ silent" in line and "taken over in 12s" in line for line in lines)
+        assert any("∅ no worker" in line and "12 jobs wait" in line for line in lines)
+
+
+async def test_limits_have_the_height_that_their_rows_need() -> None:
+    app = ConsoleApp(config(ScriptedFeed(CASES["limits"]), screen="limits"))
+    async with app.run_test(size=(160, 45)) as pilot:
+        await settle(pilot)
+        screen = app.screen
+        assert isinstance(screen, LimitsScreen)
+        await eventually(lambda: screen.lines.size.height == len(screen.entries) + 2)
+        before = screen.lines.size.height
+
+        # What a person unfolds is made room for.
+        await pilot.press("end", "enter")
+        await settle(pilot)
+
+        await eventually(lambda: screen.lines.size.height == before + 1)
+
+
+async def test_the_meters_of_limits_keep_their_lines_beside_many_queues() -> None:
+    app = ConsoleApp(config(ScriptedFeed(CASES["limits"]), screen="limits"))
+    async with app.run_test(size=(80, 20)) as pilot:
+        await settle(pilot)
+        screen = app.screen
+        assert isinstance(screen, LimitsScreen)
+
+        await eventually(lambda: screen.lines.size.height == 5)
+        assert "held back by TPM" not in text_on(pilot).splitlines()[-1]
+        assert screen.query_one("#limit-detail").size.height >= 10
+
+
+async def test_a_low_flow_page_keeps_no_empty_lines_for_a_banner() -> None:
+    app = ConsoleApp(config(ScriptedFeed(CASES["flows-healthy"]), screen="flows"))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("enter")
+        await eventually(lambda: isinstance(app.screen, FlowScreen) and len(app.screen.listed) > 1)
+        await settle(pilot)
+        lines = text_on(pilot).splitlines()
+        head = next(at for at, line in enumerate(lines) if "3 of 6 done" in line)
+
+        assert set(lines[head + 1].strip()) == {"─"}
