@@ -135,7 +135,7 @@ class LiveFeed:
         watch = await session.enter_async_context(
             Watch(connection, queues=config.queues, only=config.only_queues)
         )
-        session.callback(self._reading.end)
+        session.push_async_callback(self._reading.end)
         self._reading.begin(connection, watch)
         return watch
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from glidemq_core.errors import (
@@ -53,6 +53,8 @@ class Reading:
         self._session: tuple[Connection, Watch] | None = None
         #: When each part is next to be read.
         self._due: dict[object, int] = {}
+        #: What is being read beside the rounds.
+        self._beside: set[asyncio.Task[Any]] = set()
 
     def set_config(self, config: ConsoleConfig) -> None:
         """Read as other settings say from now on."""
@@ -65,10 +67,13 @@ class Reading:
     def begin(self, connection: Connection, watch: Watch) -> None:
         self._session = connection, watch
 
-    def end(self) -> None:
+    async def end(self) -> None:
         """Take note that the connection is gone: every part is due with the next one."""
         self._session = None
         self._due.clear()
+        for task in self._beside:
+            task.cancel()
+        await asyncio.gather(*self._beside, return_exceptions=True)
 
     @property
     def connection(self) -> Connection:
@@ -114,6 +119,23 @@ class Reading:
         """Forget when parts were due that are not wanted any more."""
         oldest = self.clock() - _FORGET_AFTER_MS
         self._due = {part: due for part, due in self._due.items() if due > oldest}
+
+    def beside(self, part: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Read a part that takes long beside the rounds; the round that follows its end comes at once to take it.
+
+        It ends with the session: a reader finds it cancelled in a later one.
+        """
+        task = asyncio.create_task(part)
+        self._beside.add(task)
+        task.add_done_callback(self._read_beside)
+        return task
+
+    def _read_beside(self, task: asyncio.Task[Any]) -> None:
+        self._beside.discard(task)
+        if not task.cancelled():
+            # Whoever has left it does not ask for its error.
+            task.exception()
+        self.wake.set()
 
     async def attempt(self, reading: Awaitable[T]) -> T | None:
         """Await one part; what is refused or odd becomes a note, only a lost session ends the round."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+import pytest
 from conftest import eventually
 from textual.pilot import Pilot
 
@@ -12,10 +14,11 @@ from glidemq_console.screens.flows.page import FlowScreen
 from glidemq_console.screens.jobs.list import JobsScreen
 from glidemq_console.screens.jobs.page import JobScreen
 from glidemq_core import FlowJob, FlowProducer, Job, Queue, Usage, Worker
+from glidemq_core.errors import InvalidOptionError
 from glidemq_core.server.connection import Connection
 from glidemq_core.watch import Watch
 
-from .pilot_kit import console, text_on
+from .pilot_kit import app_of, console, text_on
 
 
 async def spend(connection: Connection) -> None:
@@ -81,6 +84,49 @@ async def on_cost(pilot: Pilot[int]) -> CostScreen:
     screen = pilot.app.screen
     assert isinstance(screen, CostScreen)
     return screen
+
+
+async def test_nothing_else_waits_while_spending_is_added_up(
+    connection: Connection, server_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await spend(connection)
+    added_up, asked, usage_by = asyncio.Event(), asyncio.Event(), Watch.usage_by
+
+    async def slow(watch: Watch, *arguments: Any, **options: Any) -> Any:
+        asked.set()
+        await added_up.wait()
+        return await usage_by(watch, *arguments, **options)
+
+    monkeypatch.setattr(Watch, "usage_by", slow)
+    async with console(server_url) as pilot:
+        screen = await on_cost(pilot)
+        await asyncio.wait_for(asked.wait(), 15)
+        # The rounds go on, also on another screen and back.
+        asked_at = screen.snapshot.at_ms
+        await eventually(lambda: screen.snapshot.at_ms > asked_at + 500)
+        assert "reading …" in text_on(pilot)
+        await pilot.press("1")
+        await eventually(lambda: app_of(pilot).snapshot.queue("ai") is not None)
+        await pilot.press("dollar_sign")
+        await eventually(lambda: pilot.app.screen is screen)
+        assert not screen.listed
+
+        added_up.set()
+        await eventually(lambda: [row.key for row in screen.listed] == ["ai", "mail"], timeout=15)
+
+
+async def test_what_hinders_the_adding_up_is_told(
+    connection: Connection, server_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await spend(connection)
+
+    async def odd(*_: Any, **__: Any) -> Any:
+        raise InvalidOptionError("no such sum")
+
+    monkeypatch.setattr(Watch, "usage_by", odd)
+    async with console(server_url) as pilot:
+        await on_cost(pilot)
+        await eventually(lambda: app_of(pilot).snapshot.trouble == "no such sum", timeout=15)
 
 
 async def test_the_dearest_are_shown_by_queue_model_flow_and_job(

@@ -18,7 +18,9 @@ from .test_snapshots import settle
 
 
 @pytest.mark.parametrize("size", [(80, 24), (60, 15)])
-async def test_what_becomes_of_a_dead_workers_jobs_is_whole_on_a_small_terminal(size: tuple[int, int]) -> None:
+async def test_what_becomes_of_a_dead_workers_jobs_is_whole_on_a_small_terminal(
+    size: tuple[int, int],
+) -> None:
     app = ConsoleApp(config(ScriptedFeed(workers_script(LIVE)), screen="workers"))
     async with app.run_test(size=size) as pilot:
         await settle(pilot)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,14 +17,31 @@ EVERY_MS = 5_000
 MOST, GROUPS = 2_000, 500
 
 
-async def read_cost(reading: Reading) -> None:
-    """Read what was spent in the last hour and day, if it is shown and due."""
-    by = reading.wants.cost
-    if by is None or not reading.is_due(("cost", by, reading.known.complete), EVERY_MS):
-        return
-    view = await reading.attempt(_view(reading, by))
-    if view is not None:
-        reading.known = replace(reading.known, cost=view)
+class CostReader:
+    """Reads what was spent beside the rounds: at first that takes a second or two, which nothing else waits for."""
+
+    def __init__(self) -> None:
+        self._part: tuple[object, ...] = ()
+        self._task: asyncio.Task[SpendView] | None = None
+
+    async def read_wanted(self, reading: Reading) -> None:
+        """Take what was read, and begin to read again if it is shown and due."""
+        by = reading.wants.cost
+        part = ("cost", by, reading.known.complete)
+        task = self._task
+        if task is not None and part != self._part:
+            # What is not shown any more is read again when it is.
+            task.cancel()
+            reading.make_due(self._part)
+            task = None
+        if task is not None and task.done():
+            view = None if task.cancelled() else await reading.attempt(task)
+            if view is not None:
+                reading.known = replace(reading.known, cost=view)
+            task = None
+        if task is None and by is not None and reading.is_due(part, EVERY_MS):
+            task, self._part = reading.beside(_view(reading, by)), part
+        self._task = task
 
 
 async def _view(reading: Reading, by: UsageKey) -> SpendView:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ...model.decisions import server_of
 from ...model.snapshot import JobView
 from ..reading import Reader, Reading
-from .cost import read_cost
+from .cost import CostReader
 from .events import EventsReader
 from .failures import FailuresReader, LettersReader
 from .flow import FlowReader
@@ -43,7 +43,7 @@ def readers(job_list: JobListReader) -> tuple[Reader, ...]:
         LettersReader().read_wanted,
         read_schedules,
         EventsReader().read_wanted,
-        read_cost,
+        CostReader().read_wanted,
         read_columns,
     )
 
