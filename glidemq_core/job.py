@@ -45,11 +45,13 @@ class Job(JobSnapshot[DataT, ResultT]):
     @classmethod
     def of(cls, snapshot: JobSnapshot[Any, Any]) -> Self:
         """Return the job of which a snapshot was read."""
-        return cls(snapshot._context, snapshot.id, snapshot.fields)
+        job = cls(snapshot._context, snapshot.id, snapshot.fields)
+        job._is_slim = snapshot._is_slim
+        return job
 
     def adopt(self, newer: Job[Any, Any]) -> None:
         """Become another object of the same job: what was read there, and its run."""
-        self.fields, self._run = newer.fields, newer._run
+        self.fields, self._run, self._is_slim = newer.fields, newer._run, newer._is_slim
         self.discarded, self.data_error = newer.discarded, newer.data_error
         self._forget()
 
@@ -60,7 +62,7 @@ class Job(JobSnapshot[DataT, ResultT]):
         found = await get_job(self._context, self.id)
         if found is None:
             raise self._context.missing(self.id)
-        self.fields = found.fields
+        self.fields, self._is_slim = found.fields, False
         self._forget()
 
     async def get_state(self) -> JobState:

@@ -197,7 +197,7 @@ class Queue(AddingQueue, Generic[DataT, ResultT]):
     # Reading jobs ------------------------------------------------------------------------------------------
 
     async def get_job(self, job_id: JobIdLike, *, exclude_data: bool = False) -> Job[DataT, ResultT] | None:
-        """Read one job; None when there is none. `exclude_data` leaves payload and result unread."""
+        """Read one job; None when there is none. `exclude_data` leaves payload and result unread: both are None."""
         found = await read.get_job(await self.context(), self._own(job_id), exclude_data=exclude_data)
         return None if found is None else Job.of(found)
 

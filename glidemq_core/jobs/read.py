@@ -104,7 +104,10 @@ async def load_jobs(
         for job_id, reply in zip(part, await context.connection.pipeline(commands), strict=True):
             found = readable(reply)
             fields = picked_fields(METADATA_FIELDS, found) if exclude_data and found else hash_fields(found)
-            jobs.append(JobSnapshot(context, job_id, fields) if fields else None)
+            job = JobSnapshot(context, job_id, fields) if fields else None
+            if job is not None:
+                job._is_slim = exclude_data
+            jobs.append(job)
     return jobs
 
 
@@ -253,7 +256,9 @@ async def search_jobs(
 def without_data(context: QueueContext, job: Snapshot) -> Snapshot:
     """Return a job without its payload and its result."""
     fields = {key: value for key, value in job.fields.items() if key not in ("data", "returnvalue")}
-    return JobSnapshot(context, job.id, fields)
+    slim = JobSnapshot(context, job.id, fields)
+    slim._is_slim = True
+    return slim
 
 
 async def _candidates(context: QueueContext, state: str | None) -> AsyncIterator[list[str]]:

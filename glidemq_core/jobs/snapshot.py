@@ -46,6 +46,7 @@ class JobSnapshot(Generic[DataT, ResultT]):
     __slots__ = (
         "_context",
         "_data",
+        "_is_slim",
         "_options",
         "_progress",
         "_result",
@@ -60,6 +61,8 @@ class JobSnapshot(Generic[DataT, ResultT]):
         self.id = job_id
         self.fields = fields
         self.data_error: str | None = None
+        #: Read without payload and result.
+        self._is_slim = False
         self._types: PayloadTypes | None = None
         self._data = self._result = self._progress = self._options = _UNREAD
 
@@ -96,7 +99,9 @@ class JobSnapshot(Generic[DataT, ResultT]):
 
     @property
     def data(self) -> DataT:
-        """Payload; `{}` with `data_error` set when it cannot be decoded."""
+        """Payload; `{}` with `data_error` set when it cannot be decoded, None when it was not read (`exclude_data`)."""
+        if self._is_slim:
+            return None  # type: ignore[return-value]  # who leaves it out does not ask for it
         if self._data is _UNREAD:
             decoded = payload.decode_data(self.fields.get("data"), self._context.serializer)
             self.data_error = decoded.error

@@ -95,6 +95,7 @@ async def test_letters_come_in_pages(connection: Connection) -> None:
     assert ids == list(range(1, 250, 2))
     assert some == [121, 123, 125]
     assert "data" not in without[0].fields
+    assert without[0].data is None
 
 
 async def test_a_letter_is_put_back_with_the_options_of_its_job(connection: Connection) -> None:

@@ -209,6 +209,12 @@ async def test_exclude_data_reads_no_payload(bench: Bench) -> None:
     assert job is not None
     assert set(job.fields) <= set(METADATA_FIELDS)
     assert not {"data", "returnvalue"} & set(METADATA_FIELDS)
+    [listed] = await bench.queue.get_jobs("waiting", exclude_data=True)
+    [found] = await bench.queue.search_jobs(name="a", exclude_data=True)
+    assert [(slim.data, slim.result, slim.data_error) for slim in (job, listed, found)] == [(None,) * 3] * 3
+
+    await job.refresh()
+    assert job.data == {"big": "x" * 1000}
 
 
 @pytest.mark.leaves_records
@@ -239,6 +245,7 @@ async def test_search(bench: Bench) -> None:
     assert len(await search(limit=2)) == 2
     [slim] = await search(data={"ok": True}, exclude_data=True)
     assert "data" not in slim.fields
+    assert slim.data is None
     for bad in ({"state": "nope"}, {"limit": 0}, {"name": 3}, {"data": [1]}):
         with pytest.raises(InvalidOptionError):
             await search(**bad)
