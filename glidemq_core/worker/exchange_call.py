@@ -17,8 +17,15 @@ from .execution.outcome import SettleRecord
 _LOADED = 16
 #: What stands behind answers and claims if there is nothing to say.
 _NOTHING_MORE = (b"", 0, 0, b"", b"", b"")
-#: Words of a claimed job that has the fields of a plain one and never ran: what is not the same of all such jobs.
+#: Words of a claimed job that has the fields of every job and never ran: what is not the same of all such jobs.
 _FRESH_WORDS = 9
+#: What such a job has beside them, by its kind; these words stand first.
+_FRESH_KINDS: dict[bytes, tuple[str, ...]] = {
+    b"f": (),
+    b"g": ("groupKey", "orderingSeq"),
+    b"p": ("parentId", "parentQueue"),
+    b"t": ("parentId", "parentQueue", "flowToken"),
+}
 
 
 #: Bytes of results that a call carries at first and at least, and how long one should take at most: slower ones carry
@@ -118,16 +125,19 @@ class ExchangeReply(NamedTuple):
         """Read claimed jobs; one odd record (an id that is no text) must not cost the others."""
         for text, data in zip(packed[::2], packed[1::2], strict=True):
             words = text.split(b"\x1f")
-            fresh = words[-1] == b"f"
+            more = _FRESH_KINDS.get(words[-1])
+            fresh = more is not None
             try:
                 job_id, entry = words[-3 if fresh else -4].decode(), words[-2 if fresh else -3].decode()
             except UnicodeDecodeError as defect:
                 self.errors.append(f"ERR a claimed job cannot be read: {defect}")
                 continue
-            if len(words) != (_FRESH_WORDS if fresh else int(words[-1])):
+            if len(words) != (int(words[-1]) if more is None else _FRESH_WORDS + len(more)):
                 self.unread.append((entry, job_id))
-            elif fresh:
-                self.claims.append(Claim(entry, job_id, _fresh_fields(words, data), stamp))
+            elif more is not None:
+                fields = _fresh_fields(words[len(more) :], data)
+                fields.update(zip(more, words, strict=False))
+                self.claims.append(Claim(entry, job_id, fields, stamp))
             else:
                 fields = hash_fields(words[:-4])
                 if "data" in fields:

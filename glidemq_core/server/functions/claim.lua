@@ -11,12 +11,19 @@ local LOOKED_AT = {
   budgetPausedAt = true, priority = true, schedulerName = true, processedOn = true, finishedOn = true,
 }
 
--- Whether a job has the fields of one without a group, parent, budget and the like, in the order in which it is added, and no
--- other, and never ran.
-local function is_fresh(flat, id)
-  return #flat == 20 and flat[12] == "0" and flat[20] == "waiting" and flat[2] == id and flat[1] == "id" and flat[3] == "name"
-    and flat[5] == "data" and flat[7] == "opts" and flat[9] == "timestamp" and flat[11] == "attemptsMade"
-    and flat[13] == "delay" and flat[15] == "priority" and flat[17] == "maxAttempts" and flat[19] == "state"
+-- What a job is that never ran and has the fields of every job, in the order in which it is added: "f" if it has no other,
+-- "g" with an ordering key, "p" with a parent, "t" with a parent in a flow that was made in parts; nil for any other job.
+local function fresh_kind(flat, id)
+  if flat[12] ~= "0" or flat[20] ~= "waiting" or flat[2] ~= id or flat[1] ~= "id" or flat[3] ~= "name"
+    or flat[5] ~= "data" or flat[7] ~= "opts" or flat[9] ~= "timestamp" or flat[11] ~= "attemptsMade"
+    or flat[13] ~= "delay" or flat[15] ~= "priority" or flat[17] ~= "maxAttempts" or flat[19] ~= "state" then
+    return nil
+  end
+  local words = #flat
+  if words == 20 then return "f" end
+  if words == 24 and flat[21] == "groupKey" and flat[23] == "orderingSeq" then return "g" end
+  if flat[21] ~= "parentId" or flat[23] ~= "parentQueue" then return nil end
+  return words == 24 and "p" or words == 26 and flat[25] == "flowToken" and "t" or nil
 end
 
 -- What HGETALL answered, as far as a claim looks at it: reading a flat list once costs less than a map of all of it.
@@ -44,13 +51,16 @@ local function pack(out, flat, job, id, entry, verdict)
   out[n + 1], out[n + 2] = table.concat(flat, "\31"), job.data or ""
 end
 
--- Hand out a job that is fresh, also as two texts: what differs from one such job to another (name, options, timestamp, delay,
--- priority, attempts), id, entry and "f", which is no number; and its payload.
-local function hand_out_fresh(c, flat, entry)
+-- Hand out a job that is fresh, also as two texts: what differs from one such job to another (the fields of its kind if it has
+-- such, name, options, timestamp, delay, priority, attempts), id, entry and its kind, which is no number; and its payload.
+local function hand_out_fresh(c, flat, entry, kind)
   local out, data = c.out, flat[6]
   local n = #out
-  out[n + 1] = flat[4] .. "\31" .. flat[8] .. "\31" .. flat[10] .. "\31" .. flat[14] .. "\31" .. flat[16] .. "\31" .. flat[18]
-    .. "\31" .. flat[2] .. "\31" .. entry .. "\31f"
+  local text = flat[4] .. "\31" .. flat[8] .. "\31" .. flat[10] .. "\31" .. flat[14] .. "\31" .. flat[16] .. "\31" .. flat[18]
+    .. "\31" .. flat[2] .. "\31" .. entry .. "\31" .. kind
+  if kind == "t" then text = flat[26] .. "\31" .. text end
+  if kind ~= "f" then text = flat[22] .. "\31" .. flat[24] .. "\31" .. text end
+  out[n + 1] = text
   out[n + 2] = data
   c.count, c.bytes, c.allowed = c.count + 1, c.bytes + #data, c.allowed + 1
 end
@@ -89,9 +99,14 @@ local function start(P, c, id, entry, now)
   end
   if #flat == 0 then return false end
   local stamp = c.stamp
-  if is_fresh(flat, id) then
+  local kind = fresh_kind(flat, id)
+  if kind and (kind ~= "g" or groups.start_next(P, flat[22], flat[24])) then
+    if kind == "g" then
+      local n = #c.grouped + 1
+      c.grouped[n], c.ordered[n] = flat[22], id
+    end
     call("HSET", key, "state", "active", "processedOn", stamp, "lastActive", stamp)
-    hand_out_fresh(c, flat, entry)
+    hand_out_fresh(c, flat, entry, kind)
     return true
   end
   local job = looked_at(flat)
@@ -291,8 +306,9 @@ end
 -- that their budget has parked), `why` fewer than wanted, `wait` in ms. `other_fill` takes them from elsewhere.
 function claim.some(P, batch, now, other_fill)
   local c = { want = batch.want, why = "", wait = 0, out = {}, count = 0, parked = {}, bytes = 0, allowed = 0, verdicts = {},
-    stamp = batch.stamp, job = P .. ":job:" }
+    grouped = {}, ordered = {}, stamp = batch.stamp, job = P .. ":job:" }
   if not util.attempt(other_fill or fill, P, c, batch, now) or c.refused then c.why, c.wait = "trouble", 0 end
+  if #c.grouped > 0 then groups.leave_rows(P, c.grouped, c.ordered) end
   if c.windowed and c.allowed > 0 then util.attempt(charge_window, P, c.allowed, now, c.fresh) end
   for _, text in ipairs(c.parked) do c.out[#c.out + 1] = text end
   return c

@@ -47,7 +47,9 @@ register("make_flow", {}, function(P, args)
       return { "duplicate", number }
     end
     if not owner then
-      call("HSET", key, "flowToken", token, unpack(args, at + 5, at + 4 + n))
+      local fields = { unpack(args, at + 5, at + 4 + n) }
+      fields[n + 1], fields[n + 2] = "flowToken", token
+      call("HSET", key, unpack(fields))
       if args[at + 3] ~= "" then
         local spec = cjson.decode(args[at + 3])
         local seq = kind == "p" and groups.join(root, spec, now) or flows.join_group(root, spec, now, kind == "i")

@@ -67,6 +67,38 @@ function groups.too_expensive(P, id, now, with_metrics)
   end
 end
 
+-- Whether any of these groups has parked jobs: mostly none has, which one look tells.
+function groups.any_parked(P, keys)
+  local rows, prefix, found = {}, P .. ":groupq:", 0
+  for i, key in ipairs(keys) do rows[i] = prefix .. key end
+  for from = 1, #rows, 1000 do found = found + call("EXISTS", unpack(rows, from, min(from + 999, #rows))) end
+  return found > 0
+end
+
+-- Jobs that have started (their groups and ids) are not parked any more.
+function groups.leave_rows(P, keys, ids)
+  if not groups.any_parked(P, keys) then return end
+  for i, key in ipairs(keys) do try("ZREM", P .. ":groupq:" .. key, ids[i]) end
+end
+
+-- Start a job whose turn it is, in a group that limits nothing but how many run at once: nearly always so. False, and nothing
+-- is changed, when there is more to decide. The caller takes what was started off the row of parked jobs (`leave_rows`).
+function groups.start_next(P, key, number)
+  local g = P .. ":group:" .. key
+  local f = call("HMGET", g, "nextSeq", "active", "maxConcurrency", "tbCapacity", "rateMax", "skip:" .. number)
+  if f[1] ~= number or f[6] or f[4] and f[4] ~= "0" or f[5] and f[5] ~= "0" then return false end
+  local active, seq = 0, tonumber(number)
+  if not seq or seq < 1 or seq > 2 ^ 53 or seq % 1 ~= 0 then return false end
+  if f[2] and f[2] ~= "0" then
+    if not f[2]:find("^%d+$") then return false end
+    local limit = util.num(f[3])
+    active = tonumber(f[2])
+    if limit > 0 and active >= limit then return false end
+  end
+  call("HSET", g, "active", active + 1, "nextSeq", seq + 1)
+  return true
+end
+
 -- Ask whether a job may start. Returns nil and takes slot, window and tokens; or a reason, the job then being
 -- parked ("ordered", "full", "limited") or failed ("failed"). The caller removes its stream entry or list count.
 function groups.try_start(P, id, job, now)
@@ -229,17 +261,26 @@ function groups.undo_start(P, key, seq)
   end
 end
 
--- Free the slot of a job that ended (not of one that only sleeps) and let parked jobs follow. Never fails: the job has ended
--- in any case.
-function groups.release(P, key, now)
+-- Take one off the running jobs of a group, not below zero and without making a group that is gone. Returns an error that
+-- shows that it is no group or out of reach.
+local function free_slot(g)
+  local active = try("HINCRBY", g, "active", -1)
+  if type(active) == "table" then return not active.err:find("integer", 1, true) and active or nil end
+  if active >= 0 then return nil end
+  if active == -1 and call("HLEN", g) == 1 then call("UNLINK", g) else call("HINCRBY", g, "active", 1) end
+  return nil
+end
+
+-- Free the slot of a job that ended (not of one that only sleeps) and let parked jobs follow, unless the caller knows that
+-- there are `none`. Never fails: the job has ended in any case.
+function groups.release(P, key, now, none)
   if not key or key == "" then return end
-  local g = P .. ":group:" .. key
-  local active = try("HGET", g, "active")
-  if type(active) == "table" then
-    util.note_error(active)
+  local problem = free_slot(P .. ":group:" .. key)
+  if problem then
+    util.note_error(problem)
     return
   end
-  if util.num(active) > 0 then try("HINCRBY", g, "active", -1) end
+  if none then return end
   if not util.attempt(groups.dispatch, P, key, now) then try("ZADD", P .. ":ratelimited", util.int(now + RETRY_MS), key) end
 end
 

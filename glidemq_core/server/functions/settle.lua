@@ -12,10 +12,13 @@ local REST = "^" .. ("([^\31]*)\31"):rep(7) .. "(.*)$"
 
 -- What a run's end depends on, read of its job. Parent and budget may be given to a job that runs already, by peers who
 -- create flows step by step; the others stand from its beginning, so that the claim has seen whether there are any.
-local NAMES = { "state", "processedOn", "parentId", "parentQueue", "budgetKey", "attemptsMade", "priority", "finishedOn",
-  "groupKey", "schedulerName" }
-local STATE, STARTED, PARENT, PARENT_QUEUE, BUDGET, ATTEMPTS_MADE, PRIORITY, FINISHED, GROUP_KEY, SCHEDULER =
+local NAMES = { "state", "processedOn", "budgetKey", "parentId", "parentQueue", "groupKey", "attemptsMade", "priority",
+  "finishedOn", "schedulerName" }
+local STATE, STARTED, BUDGET, PARENT, PARENT_QUEUE, GROUP_KEY, ATTEMPTS_MADE, PRIORITY, FINISHED, SCHEDULER =
   1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+-- How many of them a plain success needs, by what its claim saw.
+local NEEDED = { [""] = PARENT, k = PARENT, p = PARENT_QUEUE, pk = PARENT_QUEUE, g = GROUP_KEY, gk = GROUP_KEY,
+  gp = GROUP_KEY, gpk = GROUP_KEY }
 
 -- The set that a job goes to by what became of its run.
 local PLACES = { ok = "completed", failed = "failed", retrying = "scheduled" }
@@ -56,9 +59,12 @@ function settle.read_runs(args)
     n, bytes = n + 1, tonumber(bytes)
     local outcome, attempts, backoff, retention, fallbacks, tokens, header, seen = "c", "0", "0", "", "", "", "", ""
     local letter = 0
-    if rest ~= "" and not rest:find("\31", 1, true) then
+    if rest == "" then -- a plain success of which there is nothing to say
+    elseif rest:byte() == 46 then
+      seen = rest:sub(2)
+    elseif not rest:find("\31", 1, true) then
       retention = rest
-    elseif rest ~= "" then
+    else
       outcome, attempts, backoff, retention, fallbacks, tokens, header, seen = rest:match(REST)
       if outcome ~= "c" then letter = tonumber(seen:match("d(%d+)") or 0) end
     end
@@ -125,9 +131,14 @@ end
 -- most fields need no look.
 local function read_fields(key, run)
   local f
-  if run[OUTCOME] == "c" and run[SEEN] == "" then
-    f = try("HMGET", key, "state", "processedOn", "parentId", "parentQueue", "budgetKey")
-    if f[STATE] == "active" and f[STARTED] == run[PROCESSED_ON] then return f, false end
+  local needed = run[OUTCOME] == "c" and NEEDED[run[SEEN]]
+  if needed then
+    if needed == PARENT then
+      f = try("HMGET", key, "state", "processedOn", "budgetKey", "parentId")
+    else
+      f = try("HMGET", key, unpack(NAMES, 1, needed))
+    end
+    if f[STATE] == "active" and f[STARTED] == run[PROCESSED_ON] and (needed ~= PARENT or not f[PARENT]) then return f, false end
   end
   if not (f and f.err) then f = try("HMGET", key, unpack(NAMES)) end
   if not f.err then return f, false end
@@ -199,11 +210,11 @@ function settle.send_letter(P, run, now)
 end
 
 -- What follows from a recorded end, in the order in which peers do it. True if an entry waits in the outbox. `emit`: how
--- a success is announced.
-local function follow_up(P, run, now, batch, has_parents, emit)
+-- a success is announced; `none_parked`: no group of a run that was brought has parked jobs.
+local function follow_up(P, run, now, batch, has_parents, emit, none_parked)
   local id, f, answer = run[ID], run[FIELDS], run[ANSWER]
   local outbox, well, group = false, answer == "ok", f[GROUP_KEY]
-  if group and answer ~= "retrying" then groups.release(P, group, now) end
+  if group and answer ~= "retrying" then groups.release(P, group, now, none_parked) end
   if well then
     if batch.events then emit(P, "completed", id, "returnvalue", run[VALUE]) end
     if f[PARENT] or has_parents then outbox = flows.completed(P, id, f[PARENT], f[PARENT_QUEUE], has_parents) end
@@ -238,6 +249,16 @@ local function have_others(P, settled)
   return found > early, early == 1
 end
 
+-- Whether no group of these runs has parked jobs.
+local function is_none_parked(P, settled)
+  local keys = {}
+  for _, run in ipairs(settled) do
+    local key = run[FIELDS][GROUP_KEY]
+    if key then keys[#keys + 1] = key end
+  end
+  return #keys == 0 or not groups.any_parked(P, keys)
+end
+
 -- Settle the runs that an exchange brings; returns the answers in their order, none if every one is ok, and whether an entry
 -- waits in the outbox.
 function settle.all(P, args, now, batch)
@@ -246,6 +267,7 @@ function settle.all(P, args, now, batch)
   record(P, settled, acknowledge(P, entries), now, batch)
   end_entries(P, settled, batch.consumer)
   local has_parents, has_early = have_others(P, settled)
+  local none_parked = is_none_parked(P, settled)
   local outbox, tokens, all_ok, last, last_rule, last_answer = false, 0, true, #settled, nil, nil
   local counts, times, listed, ended, ruled = { ok = 0, failed = 0 }, { ok = 0, failed = 0 }, {}, {}, {}
   for i, run in ipairs(settled) do
@@ -265,7 +287,8 @@ function settle.all(P, args, now, batch)
           ruled[#ruled + 1], last_rule, last_answer = { PLACES[answer], id, rule }, rule, answer
         end
       end
-      outbox = follow_up(P, run, now, batch, has_parents, i == last and events.emit or events.emit_more) or outbox
+      outbox = follow_up(P, run, now, batch, has_parents, i == last and events.emit or events.emit_more, none_parked)
+        or outbox
     end
   end
   if batch.metrics then metrics.add(P, "completed", now, counts.ok, times.ok) end

@@ -28,6 +28,8 @@ from .run import JobRun
 BackoffStrategy = Callable[[int, BaseException], "Duration | Awaitable[Duration]"]
 
 _REASON_CAP = 64 * 1024
+#: Fields of a job of which its end takes notice, and what says that the claim saw them.
+_MARKS = (("groupKey", "g"), ("parentId", "p"), ("schedulerName", "s"), ("steps", "k"))
 #: A due time must stay below the next priority's part of a score.
 _LONGEST_BACKOFF_MS = 2**41
 
@@ -59,12 +61,10 @@ def completed(run: JobRun, result: Any) -> SettleRecord:
         rule = retention_rule(job.options.remove_on_complete)
     ledger = ledger_head(run) if run.reported or _has_history(fields) else ""
     tokens, seen = reported_tokens(run), _seen(fields)
-    if rule and not (ledger or tokens or seen):
-        head = settle_head(run, stored, rule)
-    elif rule or ledger or tokens or seen:
-        head = settle_head(run, stored, "c", "0", "0", rule, "", str(tokens or ""), ledger, seen)
+    if not (ledger or tokens) and not (rule and seen):
+        head = settle_head(run, stored, *([rule] if rule else ["." + seen] if seen else []))
     else:
-        head = settle_head(run, stored)
+        head = settle_head(run, stored, "c", "0", "0", rule, "", str(tokens or ""), ledger, seen)
     return SettleRecord(run, head, stored, tokens, result)
 
 
@@ -108,7 +108,8 @@ async def failed(
 def settle_head(run: JobRun, stored: bytes, *words: str) -> str:
     """Write the head of a run that has ended, as the exchange function takes it.
 
-    Without words it is that of a plain success, with one that of a success with a retention rule.
+    Without words it is that of a plain success, with one that of a success with a retention rule or, behind a dot, with
+    what its end has to look at.
     """
     rest = "\x1f".join(words)
     return f"{run.job.id}\x1f{run.entry}\x1f{run.processed_on}\x1f{len(stored)}\x1f{rest}\x1e"
@@ -117,10 +118,9 @@ def settle_head(run: JobRun, stored: bytes, *words: str) -> str:
 def _seen(fields: Mapping[str, bytes]) -> str:
     """What a run knows of its job that its end has to look at.
 
-    An ordering key or a scheduler that waits for it (`s`), steps that were kept (`k`).
+    An ordering key (`g`), a parent (`p`), a scheduler that waits for it (`s`), steps that were kept (`k`).
     """
-    linked = "s" if "groupKey" in fields or "schedulerName" in fields else ""
-    return linked + "k" if "steps" in fields else linked
+    return "".join([mark for name, mark in _MARKS if name in fields])
 
 
 def rate_limit_ms(error: RateLimitError, limiter_ms: int) -> int:
