@@ -124,6 +124,9 @@ class BlankScreen(Screen[None]):
             return "go on"
         return None
 
+    def show_keys(self) -> None:
+        """Draw the key bar for what is selected now."""
+
     def undoes(self) -> JobRef | None:
         """The job whose decision undo takes back here, if one is held; else it is the latest act."""
         return None

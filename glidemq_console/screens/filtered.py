@@ -46,6 +46,8 @@ class FilteredScreen(BlankScreen):
         """Take note that the filter has changed, if it has."""
         if before is not None and before != self.filter_text:
             self.console.undo.note("filter", self.console.now_ms(), lambda: self._filter_back(before))
+            # The keys that are shown name what undo takes back.
+            self.show_keys()
 
     def _filter_back(self, text: str) -> str:
         self.set_filter(text)
