@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
+from conftest import serving
 
 from glidemq_console.runtime import type_ahead
 from glidemq_console.runtime.defects import DefectLog
+from glidemq_core.server.connect import connect
+from glidemq_core.server.connection import Connection
 
 
 @pytest.fixture(autouse=True)
@@ -43,3 +47,26 @@ def no_defects(monkeypatch: pytest.MonkeyPatch, quiet_environment: None) -> Iter
     monkeypatch.setattr(DefectLog, "record", seen)
     yield
     assert not told, told[0]
+
+
+@pytest.fixture
+def config_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the config file is, which does not exist yet."""
+    path = tmp_path / "config.toml"
+    monkeypatch.setenv("GLIDEMQ_CONFIG", str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def second_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a second server, for consoles that show several."""
+    with serving(tmp_path_factory.mktemp("second")) as port:
+        yield f"valkey://127.0.0.1:{port}"
+
+
+@pytest.fixture
+async def second(second_url: str) -> AsyncIterator[Connection]:
+    """A connection to the second server, emptied."""
+    async with connect(second_url) as opened:
+        await opened.command("FLUSHALL")
+        yield opened

@@ -343,6 +343,16 @@ LIVE = Snapshot(
     complete=True,
     has_data=True,
 )
+LOST = replace(
+    LIVE,
+    link=replace(
+        LIVE.link,
+        state=LinkState.LOST,
+        since_ms=NOW_MS - 12_000,
+        retry_at_ms=NOW_MS + 2_000,
+        reason="the server went away",
+    ),
+)
 
 
 def script(base: Snapshot = LIVE, *, job: JobDetail | None = None, rows: tuple[JobRow, ...] = ROWS):  # type: ignore[no-untyped-def]
@@ -383,4 +393,4 @@ def config(feed: ScriptedFeed, **more: Any) -> ConsoleConfig:
     )
 
 
-__all__ = ["FAILED", "LIVE", "NOW_MS", "QUEUES", "ROWS", "SUSPENDED", "JobRef", "config", "script"]
+__all__ = ["FAILED", "LIVE", "LOST", "NOW_MS", "QUEUES", "ROWS", "SUSPENDED", "JobRef", "config", "script"]

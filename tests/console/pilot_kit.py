@@ -13,6 +13,7 @@ from glidemq_console.app import ConsoleApp
 from glidemq_console.config.console import ConsoleConfig
 from glidemq_console.screens.jobs.list import JobsScreen
 from glidemq_core import Queue
+from glidemq_core.server.connection import Connection
 
 
 @asynccontextmanager
@@ -38,6 +39,18 @@ def told(pilot: Pilot[int], words: str) -> Callable[[], bool]:
         return screen is not None and words in (screen.message or "")
 
     return check
+
+
+async def enter(pilot: Pilot[int], line: str) -> None:
+    """Type a line behind `:` and enter it."""
+    names = {" ": "space", "!": "exclamation_mark", ":": "colon", "-": "minus", ".": "full_stop", "@": "at"}
+    await pilot.press(*(names.get(key, key) for key in f":{line}"), "enter")
+    await pilot.pause()
+
+
+async def names_of_clients(connection: Connection) -> str:
+    found = await connection.command("CLIENT", "LIST")
+    return found.decode() if isinstance(found, bytes) else str(found)
 
 
 async def fail_one(queue: Queue[Any, Any]) -> str:

@@ -11,7 +11,7 @@ from conftest import eventually
 from glidemq_core import Job, Queue, Worker
 from glidemq_core.server.connection import Connection
 
-from .pilot_kit import app_of, console, told
+from .pilot_kit import app_of, console, enter, told
 from .test_marks import asked, listed
 
 
@@ -86,8 +86,7 @@ async def test_a_command_names_a_job_that_is_not_listed(connection: Connection, 
     assert job is not None
     async with console(server_url) as pilot:
         await eventually(lambda: app_of(pilot).snapshot.queue("work") is not None)
-        line = f"promote work:{job.id}"
-        await pilot.press("colon", *("space" if key == " " else key for key in line), "enter")
+        await enter(pilot, f"promote work:{job.id}")
         await asked(pilot)
         await pilot.press("y")
         await eventually(told(pilot, f"work:{job.id} promoted"))

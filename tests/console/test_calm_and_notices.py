@@ -12,7 +12,7 @@ from conftest import eventually
 from kits.terminal import console
 
 from console.fixed import NOW_MS, QUEUES
-from console.pilot_kit import app_of, shows_queue, told
+from console.pilot_kit import app_of, enter, shows_queue, told
 from console.pilot_kit import console as pilot_console
 from glidemq_console.model.snapshot import Link, LinkState, Snapshot
 from glidemq_console.model.trouble import news
@@ -63,20 +63,17 @@ async def test_settings_change_while_it_runs(connection: Connection, server_url:
         await queue.add("answer", {})
         await shows_queue(pilot, "inference")
 
-        async def typed(line: str) -> None:
-            await pilot.press("colon", *("space" if key == " " else key for key in line), "enter")
-
-        await typed("set calm on")
+        await enter(pilot, "set calm on")
         await eventually(told(pilot, "calm on"))
         assert app_of(pilot)._gate.interval_s == 0.25
-        await typed("set calm off")
+        await enter(pilot, "set calm off")
         await eventually(told(pilot, "calm off"))
         assert app_of(pilot)._gate.interval_s == 0
-        await typed("set notify osc9")
+        await enter(pilot, "set notify osc9")
         await eventually(told(pilot, "notices: osc9"))
-        await typed("set notify loud")
+        await enter(pilot, "set notify loud")
         await eventually(told(pilot, "notify is one of auto, off, bell, osc9, osc777"))
-        await typed("set colour on")
+        await enter(pilot, "set colour on")
         await eventually(
             told(pilot, "no setting 'colour'; there are undo, refresh, notify, bell, calm, theme")
         )

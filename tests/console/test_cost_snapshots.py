@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from textual.pilot import Pilot
 
-from glidemq_console.app import ConsoleApp
 from glidemq_console.feed.scripted import ScriptedFeed
 from glidemq_console.model.lists.cost import SpendView, spend_view
 from glidemq_console.model.snapshot import Interests, Snapshot
@@ -18,8 +15,8 @@ from glidemq_core.records import UsageGroup, UsageGroups, Why
 from glidemq_core.records.jobs import Blocker
 from glidemq_core.records.outcomes import UsageKey
 
-from .fixed import NOW, NOW_MS, ago, config, script
-from .test_snapshots import SIZES, settle
+from .fixed import NOW, NOW_MS, ago, script
+from .photograph import photograph
 
 #: Key, cost of the hour and the day, wasted, tokens, jobs.
 SPENT: dict[UsageKey, tuple[tuple[str, float, float, float | None, int, int], ...]] = {
@@ -98,13 +95,5 @@ STATES: dict[str, tuple[str, tuple[str, ...]]] = {
 @pytest.mark.parametrize("name", STATES)
 def test_looks_as_it_did(name: str, size: str, snap_compare: Callable[..., bool]) -> None:
     screen, keys = STATES[name]
-    app = ConsoleApp(config(ScriptedFeed(known, whys={"inference": WHY}), screen=screen))
-
-    async def before(pilot: Pilot[Any]) -> None:
-        app.animation_level = "none"
-        await settle(pilot)
-        for key in keys:
-            await pilot.press(key)
-            await settle(pilot)
-
-    assert snap_compare(app, terminal_size=SIZES[size], run_before=before)
+    feed = ScriptedFeed(known, whys={"inference": WHY})
+    assert photograph(snap_compare, feed, size, keys, screen=screen)

@@ -14,12 +14,12 @@ from glidemq_console.actions import keys
 from glidemq_console.actions.base import EVERYWHERE, Danger
 from glidemq_console.app import ConsoleApp
 from glidemq_console.feed.scripted import ScriptedFeed
-from glidemq_console.model.snapshot import Interests, LinkState, Snapshot
+from glidemq_console.model.snapshot import Interests, Snapshot
 from glidemq_console.screens.frame import ConsoleScreen
 from glidemq_console.screens.registry import ACTIONS
 from glidemq_console.screens.table import SCREENS
 
-from .fixed import FAILED, LIVE, NOW_MS, QUEUES, ROWS, config, script
+from .fixed import FAILED, LIVE, LOST, QUEUES, ROWS, config, script
 from .fixed_ai import FIRST, RUNNING, STREAMS, WAITING, inbox
 from .fixed_events import EVENTS
 from .fixed_everywhere import ELSEWHERE
@@ -60,13 +60,7 @@ SITUATIONS: dict[str, tuple[Snapshot, int | None]] = {
     "one row": (replace(LIVE, queues=QUEUES[:1]), 1),
     "many": (LIVE, None),
     "read-only": (replace(LIVE, read_only=True), None),
-    "lost": (
-        replace(
-            LIVE,
-            link=replace(LIVE.link, state=LinkState.LOST, since_ms=NOW_MS - 9_000, reason="it went away"),
-        ),
-        None,
-    ),
+    "lost": (LOST, None),
 }
 
 

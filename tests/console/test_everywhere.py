@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -31,45 +31,27 @@ from glidemq_core.server.connect import connect
 from glidemq_core.server.connection import Connection
 
 from .fixed import config, script
-from .pilot_kit import app_of, text_on, told
+from .pilot_kit import app_of, enter, names_of_clients, text_on, told
 from .test_approvals import asking
-from .test_profiles import enter, names_of_clients
 
 pytestmark = [pytest.mark.leaves_records, pytest.mark.usefixtures("connection")]
 
 
-@pytest.fixture(scope="module")
-def staging_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(tmp_path_factory.mktemp("staging")) as port:
-        yield f"valkey://127.0.0.1:{port}"
-
-
-@pytest.fixture
-async def staging(staging_url: str) -> AsyncIterator[Connection]:
-    """A connection to the server of the profile staging, emptied."""
-    opened = await connect(staging_url)
-    await opened.command("FLUSHALL")
-    yield opened
-    await opened.close()
-
-
 @pytest.fixture
 def path(
-    tmp_path: Path, server_url: str, staging_url: str, monkeypatch: pytest.MonkeyPatch
+    config_path: Path, server_url: str, second_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str], Path]:
     """Writes the config file with the profiles here and staging, and what else is given."""
-    path = tmp_path / "config.toml"
-    monkeypatch.setenv("GLIDEMQ_CONFIG", str(path))
     # Servers are read every five seconds, which tests need not wait for.
     monkeypatch.setattr(elsewhere, "EVERY_MS", 300)
 
     def write(more: str = "", here: str = "", staging: str = "") -> Path:
-        path.write_text(
+        config_path.write_text(
             f'refresh = "200ms"\nundo = "60s"\nprofile = "here"\n'
             f'[profiles.here]\nurl = "{server_url}"\nuser = "alice"\n{here}\n'
-            f'[profiles.staging]\nurl = "{staging_url}"\nuser = "carol"\n{staging}\n{more}\n'
+            f'[profiles.staging]\nurl = "{second_url}"\nuser = "carol"\n{staging}\n{more}\n'
         )
-        return path
+        return config_path
 
     return write
 
@@ -105,12 +87,12 @@ async def stand_on(pilot: Pilot[int], job_id: str, server: str | None) -> None:
 
 
 async def test_rows_of_all_servers_and_a_decision_is_made_where_its_job_is(
-    server_url: str, staging_url: str, staging: Connection, path: Callable[..., Path]
+    server_url: str, second_url: str, second: Connection, path: Callable[..., Path]
 ) -> None:
     path()
     async with (
         asking(server_url, data={"at": "home"}) as (here, [mine], _),
-        asking(staging_url, data={"at": "abroad"}) as (there, [theirs], got),
+        asking(second_url, data={"at": "abroad"}) as (there, [theirs], got),
         everywhere(2) as pilot,
     ):
         # The same queue and the same id on both: only the server tells them apart.
@@ -155,12 +137,12 @@ async def test_rows_of_all_servers_and_a_decision_is_made_where_its_job_is(
 
 
 async def test_each_server_has_its_own_countdown(
-    server_url: str, staging_url: str, staging: Connection, path: Callable[..., Path]
+    server_url: str, second_url: str, second: Connection, path: Callable[..., Path]
 ) -> None:
     path(staging='undo = "10m"')
     async with (
         asking(server_url) as (_, [mine], _),
-        asking(staging_url) as (_, [theirs], _),
+        asking(second_url) as (_, [theirs], _),
         everywhere(2) as pilot,
     ):
         for job, server in ((mine, None), (theirs, "staging")):
@@ -181,14 +163,14 @@ async def test_each_server_has_its_own_countdown(
 
 
 async def test_a_server_that_dies_has_a_row_of_its_own_and_the_others_go_on(
-    server_url: str, staging_url: str, staging: Connection, path: Callable[..., Path], tmp_path: Path
+    server_url: str, second_url: str, second: Connection, path: Callable[..., Path], tmp_path: Path
 ) -> None:
     dying = ExitStack()
     url = f"valkey://127.0.0.1:{dying.enter_context(serving(tmp_path))}"
     path(f'[profiles.third]\nurl = "{url}"\n')
     async with AsyncExitStack() as stack:
         _, [mine], _ = await stack.enter_async_context(asking(server_url))
-        _, [theirs], _ = await stack.enter_async_context(asking(staging_url))
+        _, [theirs], _ = await stack.enter_async_context(asking(second_url))
         ours = await connect(url)
         async with asking(url):
             pilot = await stack.enter_async_context(everywhere(3))
@@ -222,14 +204,14 @@ async def test_a_server_that_dies_has_a_row_of_its_own_and_the_others_go_on(
 
 
 async def test_profiles_that_cannot_be_read_are_told_without_a_question(
-    server_url: str, staging_url: str, staging: Connection, path: Callable[..., Path], tmp_path: Path
+    server_url: str, second_url: str, second: Connection, path: Callable[..., Path], tmp_path: Path
 ) -> None:
     with serving(tmp_path, "--requirepass", "secret") as port:
         path(
             '[profiles.broken]\nurl = "http://x"\n[profiles.away]\nurl = "valkey://127.0.0.1:1"\n'
             f'[profiles.locked]\nurl = "valkey://127.0.0.1:{port}"\n'
             # The same server under another name is not read twice.
-            f'[profiles.again]\nurl = "{staging_url}"\n'
+            f'[profiles.again]\nurl = "{second_url}"\n'
         )
         async with asking(server_url) as (_, [mine], _), everywhere(4) as pilot:
             await eventually(lambda: "away lost, retr" in text_on(pilot))
@@ -246,12 +228,12 @@ async def test_profiles_that_cannot_be_read_are_told_without_a_question(
 
 
 async def test_what_is_held_for_any_server_is_asked_about(
-    server_url: str, staging_url: str, staging: Connection, path: Callable[..., Path]
+    server_url: str, second_url: str, second: Connection, path: Callable[..., Path]
 ) -> None:
     path()
     async with (
         asking(server_url) as (_, [mine], _),
-        asking(staging_url) as (_, [theirs], _),
+        asking(second_url) as (_, [theirs], _),
         everywhere(2) as pilot,
     ):
         app = app_of(pilot)
@@ -278,17 +260,17 @@ async def test_what_is_held_for_any_server_is_asked_about(
 
 
 async def test_connections_are_closed_on_leaving_once_nothing_is_to_be_sent(
-    server_url: str, staging_url: str, staging: Connection, path: Callable[..., Path]
+    server_url: str, second_url: str, second: Connection, path: Callable[..., Path]
 ) -> None:
     path()
 
     async def is_read() -> bool:
-        return "glidemq-console" in await names_of_clients(staging)
+        return "glidemq-console" in await names_of_clients(second)
 
     async def is_closed() -> bool:
         return not await is_read()
 
-    async with asking(staging_url) as (_, [theirs], _), everywhere(1) as pilot:
+    async with asking(second_url) as (_, [theirs], _), everywhere(1) as pilot:
         assert await is_read()
         await stand_on(pilot, theirs.id, "staging")
         await pilot.press("a")
@@ -312,12 +294,12 @@ async def test_connections_are_closed_on_leaving_once_nothing_is_to_be_sent(
 
 
 async def test_nothing_leads_to_a_job_of_another_server(
-    server_url: str, staging_url: str, staging: Connection, path: Callable[..., Path]
+    server_url: str, second_url: str, second: Connection, path: Callable[..., Path]
 ) -> None:
     path()
     async with (
         asking(server_url) as (_, [mine], _),
-        asking(staging_url) as (_, [theirs], _),
+        asking(second_url) as (_, [theirs], _),
         everywhere(2) as pilot,
     ):
         await stand_on(pilot, theirs.id, "staging")
@@ -339,14 +321,14 @@ async def test_nothing_leads_to_a_job_of_another_server(
 
 
 async def test_marks_of_several_servers_are_decided_each_by_its_own_rights(
-    server_url: str, staging_url: str, staging: Connection, path: Callable[..., Path], tmp_path: Path
+    server_url: str, second_url: str, second: Connection, path: Callable[..., Path], tmp_path: Path
 ) -> None:
     with serving(tmp_path) as port:
         url = f"valkey://127.0.0.1:{port}"
         path(f'[profiles.guarded]\nurl = "{url}"\nread_only = true\n')
         async with (
             asking(server_url) as (_, [mine], _),
-            asking(staging_url) as (_, [theirs], _),
+            asking(second_url) as (_, [theirs], _),
             asking(url) as (guarded, [kept], _),
             everywhere(3) as pilot,
         ):
@@ -375,12 +357,12 @@ async def test_marks_of_several_servers_are_decided_each_by_its_own_rights(
 
 
 async def test_a_read_only_console_decides_nothing_anywhere(
-    server_url: str, staging_url: str, staging: Connection, path: Callable[..., Path]
+    server_url: str, second_url: str, second: Connection, path: Callable[..., Path]
 ) -> None:
     path(here="read_only = true")
     async with (
         asking(server_url) as (_, [mine], _),
-        asking(staging_url) as (_, [theirs], _),
+        asking(second_url) as (_, [theirs], _),
         everywhere(2) as pilot,
     ):
         # The other profile may be written to: that it is another one does not matter.
@@ -394,7 +376,7 @@ async def test_a_read_only_console_decides_nothing_anywhere(
 
 
 async def test_hostile_text_of_another_server_is_inert(
-    server_url: str, staging_url: str, staging: Connection, path: Callable[..., Path]
+    server_url: str, second_url: str, second: Connection, path: Callable[..., Path]
 ) -> None:
     path()
     trouble = {
@@ -403,7 +385,7 @@ async def test_hostile_text_of_another_server_is_inert(
     everything = "\n".join(trouble.values())
     async with (
         asking(
-            staging_url,
+            second_url,
             data={"x": trouble, everything[:200]: everything[:2_000]},
             draft=everything,
             reason=everything[:500],
@@ -420,7 +402,7 @@ async def test_hostile_text_of_another_server_is_inert(
 
 
 async def test_no_more_than_eight_profiles_are_read(
-    server_url: str, staging_url: str, staging: Connection, path: Callable[..., Path]
+    server_url: str, second_url: str, second: Connection, path: Callable[..., Path]
 ) -> None:
     path("".join(f'[profiles.p{n}]\nurl = "valkey://127.0.0.1:{n}"\n' for n in range(1, 11)))
     async with everywhere(7) as pilot:
@@ -443,12 +425,12 @@ async def test_without_a_config_file_there_are_no_others_and_other_words_are_tol
 
 
 async def test_the_others_are_decided_on_while_this_server_cannot_be_reached(
-    staging_url: str, staging: Connection, path: Callable[..., Path]
+    second_url: str, second: Connection, path: Callable[..., Path]
 ) -> None:
     file = path()
     text = file.read_text()
     file.write_text(text.replace(text.split('url = "')[1].split('"')[0], "valkey://127.0.0.1:1"))
-    async with asking(staging_url) as (_, [theirs], _):
+    async with asking(second_url) as (_, [theirs], _):
         app = ConsoleApp(FileSource(given=Given()).config(screen="inboxes"))
         async with app.run_test(size=(160, 45)) as pilot:
             await eventually(lambda: "here lost, retr" in text_on(pilot))
@@ -463,10 +445,10 @@ async def test_the_others_are_decided_on_while_this_server_cannot_be_reached(
 
 
 async def test_what_is_filtered_for_is_a_server_too(
-    server_url: str, staging_url: str, staging: Connection, path: Callable[..., Path]
+    server_url: str, second_url: str, second: Connection, path: Callable[..., Path]
 ) -> None:
     path()
-    async with asking(server_url), asking(staging_url), everywhere(2) as pilot:
+    async with asking(server_url), asking(second_url), everywhere(2) as pilot:
         for word, server in (("staging", "staging"), ("here", None)):
             await pilot.press("slash", *word, "enter")
             await eventually(lambda: screen_of(pilot).lines.total == 1)
@@ -476,12 +458,12 @@ async def test_what_is_filtered_for_is_a_server_too(
 
 
 async def test_a_list_of_several_servers_is_saved_with_them(
-    server_url: str, staging_url: str, staging: Connection, path: Callable[..., Path], tmp_path: Path
+    server_url: str, second_url: str, second: Connection, path: Callable[..., Path], tmp_path: Path
 ) -> None:
     path()
     async with (
         asking(server_url, data={"at": "home"}),
-        asking(staging_url, data={"at": "abroad"}),
+        asking(second_url, data={"at": "abroad"}),
         everywhere(2) as pilot,
     ):
         for form in ("csv", "json payload"):

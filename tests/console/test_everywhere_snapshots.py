@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
 from glidemq_console.feed.scripted import ScriptedFeed
 from glidemq_console.model.lists.elsewhere import Elsewhere
-from glidemq_console.model.snapshot import LinkState
 
-from .fixed import LIVE, NOW_MS
+from .fixed import LOST
 from .fixed_everywhere import ELSEWHERE, feed
-from .test_snapshots_ai import SIZES, photograph
+from .photograph import SIZES, photograph
 
-LOST = replace(
-    LIVE,
-    link=replace(
-        LIVE.link,
-        state=LinkState.LOST,
-        since_ms=NOW_MS - 9_000,
-        retry_at_ms=NOW_MS + 2_000,
-        reason="it went away",
-    ),
-)
 #: Name -> the feed, the keys pressed.
 CASES: dict[str, tuple[Callable[[], ScriptedFeed], tuple[str, ...]]] = {
     "list": (feed, ()),
@@ -41,4 +29,4 @@ CASES: dict[str, tuple[Callable[[], ScriptedFeed], tuple[str, ...]]] = {
 def test_looks_as_it_did(name: str, size: str, snap_compare: Callable[..., bool]) -> None:
     make, keys = CASES[name]
 
-    assert photograph(make, "inboxes", size, keys, snap_compare)
+    assert photograph(snap_compare, make(), size, keys, screen="inboxes")

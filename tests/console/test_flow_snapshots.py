@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
-from textual.pilot import Pilot
 
-from glidemq_console.app import ConsoleApp
 from glidemq_console.feed.scripted import ScriptedFeed
 
-from .fixed import config
 from .fixed_flows import CASES, TOP_UP
-from .test_snapshots import SIZES, come_to_rest, settle
+from .photograph import SIZES, photograph
 
 #: What is known, and the keys pressed.
 STATES: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -41,14 +37,4 @@ STATES: dict[str, tuple[str, tuple[str, ...]]] = {
 def test_looks_as_it_did(name: str, size: str, snap_compare: Callable[..., bool]) -> None:
     case, keys = STATES[name]
     feed = ScriptedFeed(CASES[case], answers={"top_up_budget": TOP_UP})
-    app = ConsoleApp(config(feed, screen=case.partition("-")[0]))
-
-    async def before(pilot: Pilot[Any]) -> None:
-        app.animation_level = "none"
-        await settle(pilot)
-        for key in keys:
-            await pilot.press(key)
-            await settle(pilot)
-        await come_to_rest(pilot)
-
-    assert snap_compare(app, terminal_size=SIZES[size], run_before=before)
+    assert photograph(snap_compare, feed, size, keys, screen=case.partition("-")[0])

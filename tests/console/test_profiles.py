@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import eventually, serving
+from conftest import eventually
 from textual.pilot import Pilot
 
 from glidemq_console.app import ConsoleApp
@@ -19,40 +19,22 @@ from glidemq_console.screens.queues.screen import QueuesScreen
 from glidemq_console.screens.typed.commands import completions
 from glidemq_console.widgets.dialogs.dialog import ConfirmDialog
 from glidemq_core import Job, Queue, Worker
-from glidemq_core.server.connect import connect
 from glidemq_core.server.connection import Connection
 
 from .fixed import config, script
-from .pilot_kit import app_of, fail_one, shows_queue, text_on, told
+from .pilot_kit import app_of, enter, fail_one, names_of_clients, shows_queue, text_on, told
 
 pytestmark = pytest.mark.leaves_records
 
 
-@pytest.fixture(scope="module")
-def other_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(tmp_path_factory.mktemp("other")) as port:
-        yield f"valkey://127.0.0.1:{port}"
-
-
 @pytest.fixture
-async def other(other_url: str) -> AsyncIterator[Connection]:
-    """A connection to another server, emptied."""
-    opened = await connect(other_url)
-    await opened.command("FLUSHALL")
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-def path(tmp_path: Path, server_url: str, other_url: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = tmp_path / "config.toml"
-    monkeypatch.setenv("GLIDEMQ_CONFIG", str(path))
-    path.write_text(
+def path(config_path: Path, server_url: str, second_url: str) -> Path:
+    config_path.write_text(
         f'refresh = "200ms"\nprofile = "staging"\n[profiles.staging]\nurl = "{server_url}"\nuser = "tester"\n'
-        f'[profiles.prod]\nurl = "{other_url}"\nprod = true\nuser = "carol"\nundo = "30s"\ntheme = "glidemq-light"\n'
+        f'[profiles.prod]\nurl = "{second_url}"\nprod = true\nuser = "carol"\nundo = "30s"\ntheme = "glidemq-light"\n'
         '[profiles.broken]\nurl = "http://x"\n[profiles.away]\nurl = "valkey://127.0.0.1:1"\n'
     )
-    return path
+    return config_path
 
 
 @asynccontextmanager
@@ -63,22 +45,12 @@ async def opened(path: Path, **options: Any) -> AsyncIterator[Pilot[int]]:
         yield pilot
 
 
-async def enter(pilot: Pilot[int], line: str) -> None:
-    await pilot.press("colon", *("space" if key == " " else key for key in line), "enter")
-    await pilot.pause()
-
-
-async def names_of_clients(connection: Connection) -> str:
-    found = await connection.command("CLIENT", "LIST")
-    return found.decode() if isinstance(found, bytes) else str(found)
-
-
 async def test_another_profile_is_shown_and_the_old_connection_closed(
-    connection: Connection, other: Connection, path: Path
+    connection: Connection, second: Connection, path: Path
 ) -> None:
     async with (
         Queue("inference", connection) as here,
-        Queue("elsewhere", other) as there,
+        Queue("elsewhere", second) as there,
         opened(path) as pilot,
     ):
         await here.add("answer", {})
@@ -116,9 +88,9 @@ async def test_another_profile_is_shown_and_the_old_connection_closed(
 
 
 async def test_acts_go_to_the_server_that_is_shown(
-    connection: Connection, other: Connection, path: Path
+    connection: Connection, second: Connection, path: Path
 ) -> None:
-    async with Queue("same", connection) as here, Queue("same", other) as there, opened(path) as pilot:
+    async with Queue("same", connection) as here, Queue("same", second) as there, opened(path) as pilot:
         await here.add("answer", {})
         await there.add("answer", {})
         await shows_queue(pilot, "same")
@@ -133,7 +105,7 @@ async def test_acts_go_to_the_server_that_is_shown(
 
 
 async def test_held_decisions_are_asked_about_first(
-    connection: Connection, other: Connection, path: Path
+    connection: Connection, second: Connection, path: Path
 ) -> None:
     async def ask(job: Job[Any, Any]) -> str:
         if not job.signals:
@@ -221,9 +193,9 @@ async def test_names_are_completed_and_without_a_config_there_are_none(
 
 
 async def test_a_prod_server_asks_before_every_capital(
-    connection: Connection, other: Connection, path: Path
+    connection: Connection, second: Connection, path: Path
 ) -> None:
-    async with Queue("later", other) as there, opened(path) as pilot:
+    async with Queue("later", second) as there, opened(path) as pilot:
         job = await there.add("answer", {}, delay=600_000)
         assert job is not None
         await fail_one(there)

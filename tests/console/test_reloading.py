@@ -22,11 +22,9 @@ from .pilot_kit import app_of, told
 
 
 @pytest.fixture
-def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = tmp_path / "config.toml"
-    monkeypatch.setenv("GLIDEMQ_CONFIG", str(path))
+def path(config_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("glidemq_console.app.LOOK_S", 0.05)
-    return path
+    return config_path
 
 
 @asynccontextmanager

@@ -23,10 +23,7 @@ from glidemq_core import Queue
 from glidemq_core.options.job import NewJob
 from glidemq_core.server.connection import Connection
 
-from .pilot_kit import app_of, console, shows_queue, text_on, told
-from .test_settings import enter, path
-
-__all__ = ["path"]
+from .pilot_kit import app_of, console, enter, shows_queue, text_on, told
 
 
 @asynccontextmanager
@@ -50,18 +47,20 @@ async def filter_by(pilot: Pilot[int], text: str) -> None:
 
 
 async def test_a_filter_is_saved_used_listed_and_removed(
-    connection: Connection, server_url: str, path: Path
+    connection: Connection, server_url: str, config_path: Path
 ) -> None:
-    path.write_text('# mine\ntheme = "glidemq-light"  # bright\n\n[profiles.prod]\nurl = "valkey://prod"\n')
+    config_path.write_text(
+        '# mine\ntheme = "glidemq-light"  # bright\n\n[profiles.prod]\nurl = "valkey://prod"\n'
+    )
     async with on_mail(connection, server_url) as (pilot, screen):
         await filter_by(pilot, "name:odd !sp*m")
         await enter(pilot, "filter save strange")
         await eventually(told(pilot, "filter strange saved; z undoes it"))
-        assert path.read_text() == (
+        assert config_path.read_text() == (
             '# mine\ntheme = "glidemq-light"  # bright\n\n[profiles.prod]\nurl = "valkey://prod"\n\n'
             '[filters.jobs]\nstrange = "name:odd !sp*m"\n'
         )
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(config_path.stat().st_mode) == 0o600
 
         await pilot.press("escape")
         await eventually(lambda: screen.lines.total == 4)
@@ -81,18 +80,18 @@ async def test_a_filter_is_saved_used_listed_and_removed(
 
         await enter(pilot, "filter remove strange")
         await eventually(told(pilot, "filter strange removed; z undoes it"))
-        assert load(path)["filters"] == {"jobs": {"other": "name:odd !sp*m"}}
+        assert load(config_path)["filters"] == {"jobs": {"other": "name:odd !sp*m"}}
         await enter(pilot, "filter strange")
         await eventually(told(pilot, "no filter of jobs is called 'strange'; there are other"))
         await pilot.press("z")
         await eventually(told(pilot, "filter strange is as before"))
         await enter(pilot, "filter strange")
         await eventually(told(pilot, "filtered by strange"))
-        assert "# bright" in path.read_text()
+        assert "# bright" in config_path.read_text()
 
 
 async def test_undo_takes_back_what_was_saved_and_what_was_applied(
-    connection: Connection, server_url: str, path: Path
+    connection: Connection, server_url: str, config_path: Path
 ) -> None:
     async with on_mail(connection, server_url) as (pilot, screen):
         await filter_by(pilot, "odd")
@@ -103,20 +102,20 @@ async def test_undo_takes_back_what_was_saved_and_what_was_applied(
         await eventually(told(pilot, "filter a changed, it was odd; z undoes it"))
         await pilot.press("z")
         await eventually(told(pilot, "filter a is as before"))
-        assert load(path)["filters"]["jobs"] == {"a": "odd"}
+        assert load(config_path)["filters"]["jobs"] == {"a": "odd"}
         await pilot.press("z")
         await eventually(lambda: screen.filter_text == "odd")
         assert told(pilot, "the filter is back")()
         await pilot.press("z")
         await eventually(told(pilot, "filter a is gone again"))
-        assert load(path)["filters"]["jobs"] == {}
+        assert load(config_path)["filters"]["jobs"] == {}
         await pilot.press("z")
         await eventually(told(pilot, "no filter any more"))
         assert screen.filter_text == ""
 
 
 async def test_a_filter_comes_back_after_escape_in_its_line_and_on_the_list(
-    connection: Connection, server_url: str, path: Path
+    connection: Connection, server_url: str, config_path: Path
 ) -> None:
     async with on_mail(connection, server_url) as (pilot, screen):
         await filter_by(pilot, "odd")
@@ -150,20 +149,20 @@ async def test_a_filter_comes_back_after_escape_in_its_line_and_on_the_list(
     ],
 )
 async def test_what_makes_no_sense_is_told_and_writes_nothing(
-    connection: Connection, server_url: str, path: Path, line: str, words: str
+    connection: Connection, server_url: str, config_path: Path, line: str, words: str
 ) -> None:
     async with on_mail(connection, server_url) as (pilot, _):
         await enter(pilot, line)
         await eventually(told(pilot, words))
-    assert not path.exists()
+    assert not config_path.exists()
 
 
 async def test_hostile_text_is_kept_as_it_is_and_drawn_inert(
-    connection: Connection, server_url: str, path: Path
+    connection: Connection, server_url: str, config_path: Path
 ) -> None:
     hostile = '"[red]\\"x\\\\" !a\x1b]0;t\x07 "\u202egnp" [/b]'
-    set_filter(path, "jobs", "bad", hostile)
-    assert load(path)["filters"]["jobs"]["bad"] == hostile
+    set_filter(config_path, "jobs", "bad", hostile)
+    assert load(config_path)["filters"]["jobs"]["bad"] == hostile
     async with on_mail(connection, server_url) as (pilot, screen):
         await enter(pilot, "filter bad")
         await eventually(lambda: screen.filter_text == hostile)
@@ -175,9 +174,9 @@ async def test_hostile_text_is_kept_as_it_is_and_drawn_inert(
 
 
 async def test_a_filter_that_is_none_any_more_is_told_at_its_place(
-    connection: Connection, server_url: str, path: Path
+    connection: Connection, server_url: str, config_path: Path
 ) -> None:
-    path.write_text('[filters.jobs]\nold = "odd colour:red"\n')
+    config_path.write_text('[filters.jobs]\nold = "odd colour:red"\n')
     async with on_mail(connection, server_url) as (pilot, screen):
         await enter(pilot, "filter old")
         await eventually(told(pilot, "filter old: at character 5: 'colour' is no key"))
@@ -185,10 +184,10 @@ async def test_a_filter_that_is_none_any_more_is_told_at_its_place(
 
 
 async def test_filters_of_a_file_that_changes_count_at_once(
-    connection: Connection, server_url: str, path: Path
+    connection: Connection, server_url: str, config_path: Path
 ) -> None:
     async with on_mail(connection, server_url) as (pilot, screen):
-        path.write_text('[filters.jobs]\nodd = "name:odd"\n[filters.queues]\nmine = "mail"\n')
+        config_path.write_text('[filters.jobs]\nodd = "name:odd"\n[filters.queues]\nmine = "mail"\n')
         await eventually(told(pilot, "the config file has changed"), timeout=20)
         await enter(pilot, "filter odd")
         await eventually(lambda: screen.lines.total == 1)
@@ -222,14 +221,14 @@ async def test_without_a_config_file_nothing_is_saved(connection: Connection, se
         (f'[filters.jobs]\na = "{"x" * 1_001}"\n', "of 1,000 characters at most"),
     ],
 )
-def test_filters_that_nobody_could_use_are_refused(path: Path, text: str, words: str) -> None:
-    path.write_text(text)
+def test_filters_that_nobody_could_use_are_refused(config_path: Path, text: str, words: str) -> None:
+    config_path.write_text(text)
     with pytest.raises(ConfigError, match="config file") as refused:
-        load(path)
+        load(config_path)
     assert words in str(refused.value)
     with pytest.raises(ConfigError):
-        set_filter(path, "jobs", "b", "x")
-    assert path.read_text() == text
+        set_filter(config_path, "jobs", "b", "x")
+    assert config_path.read_text() == text
 
 
 @pytest.mark.parametrize(
@@ -242,31 +241,31 @@ def test_filters_that_nobody_could_use_are_refused(path: Path, text: str, words:
         '[filters.jobs]\na = "x"  # why\n\n[profiles.p]\nurl = "valkey://p"\n\n[filters.flows]\nf = "y"\n',
     ],
 )
-def test_filters_are_written_into_any_file_and_taken_out_again(path: Path, text: str) -> None:
-    path.write_text(text)
-    before = load(path)
+def test_filters_are_written_into_any_file_and_taken_out_again(config_path: Path, text: str) -> None:
+    config_path.write_text(text)
+    before = load(config_path)
     for screen in SCREENS:
-        set_filter(path, screen, "b", 'error:"a \\"b\\""')
-    found = load(path)
+        set_filter(config_path, screen, "b", 'error:"a \\"b\\""')
+    found = load(config_path)
     assert all(found["filters"][screen]["b"] == 'error:"a \\"b\\""' for screen in SCREENS)
     for screen in SCREENS:
-        set_filter(path, screen, "b", None)
-        set_filter(path, screen, "never", None)
-    after = {name: saved for name, saved in load(path).get("filters", {}).items() if saved}
+        set_filter(config_path, screen, "b", None)
+        set_filter(config_path, screen, "never", None)
+    after = {name: saved for name, saved in load(config_path).get("filters", {}).items() if saved}
     assert after == before.get("filters", {})
-    assert {**load(path), "filters": after} == {**before, "filters": after}
-    assert [part for part in re.findall("#.*", text) if part not in path.read_text()] == []
+    assert {**load(config_path), "filters": after} == {**before, "filters": after}
+    assert [part for part in re.findall("#.*", text) if part not in config_path.read_text()] == []
 
 
-def test_a_form_that_cannot_be_changed_is_told_and_left_alone(path: Path) -> None:
-    path.write_text('filters.jobs.a = "x"\n')
-    set_filter(path, "queues", "b", "y")
-    set_filter(path, "jobs", "b", "y")
-    before = path.read_text()
-    assert load(path)["filters"] == {"jobs": {"a": "x", "b": "y"}, "queues": {"b": "y"}}
+def test_a_form_that_cannot_be_changed_is_told_and_left_alone(config_path: Path) -> None:
+    config_path.write_text('filters.jobs.a = "x"\n')
+    set_filter(config_path, "queues", "b", "y")
+    set_filter(config_path, "jobs", "b", "y")
+    before = config_path.read_text()
+    assert load(config_path)["filters"] == {"jobs": {"a": "x", "b": "y"}, "queues": {"b": "y"}}
     with pytest.raises(ConfigError, match="writes its filters in a form that cannot be changed here"):
-        set_filter(path, "flows", "b", "y")
-    assert path.read_text() == before
+        set_filter(config_path, "flows", "b", "y")
+    assert config_path.read_text() == before
 
 
 def test_every_screen_with_a_list_has_a_table() -> None:
@@ -278,9 +277,9 @@ def test_every_screen_with_a_list_has_a_table() -> None:
         assert table.make(spec.module, spec.class_name).saved_as == wanted  # type: ignore[attr-defined]
 
 
-def test_a_filter_is_set_by_the_command_too(path: Path) -> None:
-    set_key(path, "filters.jobs.stuck", "state:failed age>1h")
-    assert load(path)["filters"] == {"jobs": {"stuck": "state:failed age>1h"}}
+def test_a_filter_is_set_by_the_command_too(config_path: Path) -> None:
+    set_key(config_path, "filters.jobs.stuck", "state:failed age>1h")
+    assert load(config_path)["filters"] == {"jobs": {"stuck": "state:failed age>1h"}}
     for key, text, words in (
         ("filters.jobs.stuck", "colour:red", "'filters.jobs.stuck': at character 1: 'colour' is no key"),
         ("filters.jobs.a b", "x", "the name of a filter has letters"),
@@ -289,6 +288,6 @@ def test_a_filter_is_set_by_the_command_too(path: Path) -> None:
         ("filters.jobs", "x", "unknown key 'filters.jobs'; known: "),
     ):
         with pytest.raises(ConfigError) as refused:
-            set_key(path, key, text)
+            set_key(config_path, key, text)
         assert words in str(refused.value)
-    assert load(path)["filters"] == {"jobs": {"stuck": "state:failed age>1h"}}
+    assert load(config_path)["filters"] == {"jobs": {"stuck": "state:failed age>1h"}}

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from textual.pilot import Pilot
 
-from glidemq_console.app import ConsoleApp
 from glidemq_console.feed.scripted import ScriptedFeed
 from glidemq_console.model.snapshot import Interests, Snapshot
 
-from .fixed import config
 from .fixed_schedules import LIVE, SCHEDULES, schedules_script
-from .test_snapshots import SIZES, settle
+from .photograph import photograph
 
 #: What is known, and the keys pressed.
 STATES: dict[str, tuple[Callable[[Interests], Snapshot], tuple[str, ...]]] = {
@@ -31,13 +27,4 @@ STATES: dict[str, tuple[Callable[[Interests], Snapshot], tuple[str, ...]]] = {
 @pytest.mark.parametrize("name", STATES)
 def test_looks_as_it_did(name: str, size: str, snap_compare: Callable[..., bool]) -> None:
     known, keys = STATES[name]
-    app = ConsoleApp(config(ScriptedFeed(known), screen="schedules"))
-
-    async def before(pilot: Pilot[Any]) -> None:
-        app.animation_level = "none"
-        await settle(pilot)
-        for key in keys:
-            await pilot.press(key)
-            await settle(pilot)
-
-    assert snap_compare(app, terminal_size=SIZES[size], run_before=before)
+    assert photograph(snap_compare, ScriptedFeed(known), size, keys, screen="schedules")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from conftest import eventually
-from textual.pilot import Pilot
 
 from glidemq_console.config.live import SETTINGS
 from glidemq_console.config.settings import Given
@@ -16,20 +15,7 @@ from glidemq_console.terminal.notices import notice
 from glidemq_core import Queue
 from glidemq_core.server.connection import Connection
 
-from .pilot_kit import app_of, console, told
-
-
-async def enter(pilot: Pilot[int], line: str) -> None:
-    names = {" ": "space", "!": "exclamation_mark", ":": "colon", "-": "minus", ".": "full_stop"}
-    await pilot.press(*(names.get(key, key) for key in f":{line}"), "enter")
-    await pilot.pause()
-
-
-@pytest.fixture
-def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = tmp_path / "config.toml"
-    monkeypatch.setenv("GLIDEMQ_CONFIG", str(path))
-    return path
+from .pilot_kit import app_of, console, enter, told
 
 
 async def test_settings_change_while_the_console_runs(connection: Connection, server_url: str) -> None:
@@ -103,30 +89,31 @@ async def test_what_cannot_be_set_is_said_and_changes_nothing(
 
 
 async def test_set_with_a_mark_writes_the_config_and_keeps_the_rest(
-    connection: Connection, server_url: str, path: Path
+    connection: Connection, server_url: str, config_path: Path
 ) -> None:
-    path.write_text('# mine\ntheme = "glidemq-light"\n\n[profiles.prod]\nundo = "9s"\n')
+    config_path.write_text('# mine\ntheme = "glidemq-light"\n\n[profiles.prod]\nundo = "9s"\n')
     source = FileSource(given=Given(profile="prod"))
     async with console(server_url, source=source) as pilot:
         await enter(pilot, "set! calm on")
-        await eventually(told(pilot, f"calm on, written to {path}"))
+        await eventually(told(pilot, f"calm on, written to {config_path}"))
         await enter(pilot, "set! undo 20s")
-        await eventually(told(pilot, f"undo 20s, written to {path} (profile prod)"))
+        await eventually(told(pilot, f"undo 20s, written to {config_path} (profile prod)"))
         assert app_of(pilot).outbox.undo_ms == 20_000
     assert (
-        path.read_text() == '# mine\ntheme = "glidemq-light"\ncalm = true\n\n[profiles.prod]\nundo = "20s"\n'
+        config_path.read_text()
+        == '# mine\ntheme = "glidemq-light"\ncalm = true\n\n[profiles.prod]\nundo = "20s"\n'
     )
 
 
 async def test_a_config_that_cannot_be_written_changes_nothing(
-    connection: Connection, server_url: str, path: Path
+    connection: Connection, server_url: str, config_path: Path
 ) -> None:
-    path.write_text("calm = ")
+    config_path.write_text("calm = ")
     async with console(server_url, source=FileSource(given=Given())) as pilot:
         await enter(pilot, "set! undo 20s")
         await eventually(told(pilot, "is broken"))
         assert app_of(pilot).outbox.undo_ms == 5_000
-    assert path.read_text() == "calm = "
+    assert config_path.read_text() == "calm = "
 
 
 async def test_names_and_values_are_completed(connection: Connection, server_url: str) -> None:

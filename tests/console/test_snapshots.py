@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from textual.pilot import Pilot
 
-from glidemq_console.app import ConsoleApp
 from glidemq_console.feed.scripted import ScriptedFeed
 from glidemq_console.model.snapshot import Link, LinkState, Snapshot
-from glidemq_console.screens.lists.queue_list import REST_S
-from glidemq_console.screens.queues.screen import QueuesScreen
 from glidemq_core.records import JobDetail
 
-from .fixed import FAILED, LIVE, NOW_MS, SUSPENDED, config, script
-
-SIZES = {"80x24": (80, 24), "160x45": (160, 45)}
+from .fixed import FAILED, LIVE, LOST, NOW_MS, SUSPENDED, script
+from .photograph import SIZES, photograph
 
 ADDRESS = "valkey://queues.internal:6379"
 CONNECTING = Snapshot(at_ms=NOW_MS, link=Link(since_ms=NOW_MS, address=ADDRESS))
@@ -30,16 +24,6 @@ ABSENT = Snapshot(
         retry_at_ms=NOW_MS + 4_000,
         reason="nothing listens at queues.internal:6379",
         address=ADDRESS,
-    ),
-)
-LOST = replace(
-    LIVE,
-    link=replace(
-        LIVE.link,
-        state=LinkState.LOST,
-        since_ms=NOW_MS - 12_000,
-        retry_at_ms=NOW_MS + 2_000,
-        reason="the server went away",
     ),
 )
 EMPTY = replace(LIVE, queues=(), history={})
@@ -72,49 +56,17 @@ CASES: dict[str, tuple[Snapshot, tuple[str, ...], JobDetail | None]] = {
 }
 
 
-async def settle(pilot: Pilot[Any]) -> None:
-    """Let the messages run out that a key or a snapshot set going."""
-    for _ in range(3):
-        await pilot.pause()
-
-
-async def come_to_rest(pilot: Pilot[Any]) -> None:
-    """Wait until the detail has followed the cursor, which it does once that has rested."""
-    await settle(pilot)
-    if isinstance(pilot.app.screen, QueuesScreen):
-        await pilot.pause(REST_S * 1.5)
-        await settle(pilot)
-
-
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", CASES)
 def test_looks_as_it_did(name: str, size: str, snap_compare: Callable[..., bool]) -> None:
     base, keys, job = CASES[name]
-    app = ConsoleApp(config(ScriptedFeed(script(base, job=job))))
-
-    async def before(pilot: Pilot[Any]) -> None:
-        app.animation_level = "none"
-        await settle(pilot)
-        for key in keys:
-            await pilot.press(key)
-            await settle(pilot)
-        await come_to_rest(pilot)
-
-    assert snap_compare(app, terminal_size=SIZES[size], run_before=before)
+    assert photograph(snap_compare, ScriptedFeed(script(base, job=job)), size, keys)
 
 
 @pytest.mark.parametrize("theme", ["glidemq-light", "glidemq-colorblind", "glidemq-ansi"])
 def test_themes_look_as_they_did(theme: str, snap_compare: Callable[..., bool]) -> None:
-    app = ConsoleApp(config(ScriptedFeed(script()), theme=theme))
-
-    async def before(pilot: Pilot[Any]) -> None:
-        app.animation_level = "none"
-        await come_to_rest(pilot)
-
-    assert snap_compare(app, terminal_size=(120, 36), run_before=before)
+    assert photograph(snap_compare, ScriptedFeed(script()), "120x36", theme=theme)
 
 
 def test_says_when_the_terminal_is_too_small(snap_compare: Callable[..., bool]) -> None:
-    app = ConsoleApp(config(ScriptedFeed(script())))
-
-    assert snap_compare(app, terminal_size=(50, 12), run_before=settle)
+    assert photograph(snap_compare, ScriptedFeed(script()), "50x12")

@@ -4,72 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from conftest import eventually
-from textual.pilot import Pilot
 
-from glidemq_console.app import ConsoleApp
 from glidemq_console.feed.scripted import ScriptedFeed
-from glidemq_console.screens.approvals.screen import ApprovalsScreen
-from glidemq_console.screens.streams.screen import StreamsScreen
 
-from .fixed import LIVE, config
+from .fixed import LIVE
 from .fixed_ai import ASKING, CHANGED, LONG, PARTLY, RUNNING, UNREADABLE, WAITING, WHOLE, feed
+from .photograph import SIZES, photograph
 
-SIZES = {"80x24": (80, 24), "160x45": (160, 45)}
 #: Where the card stands beside a narrow list.
-MORE_SIZES = {"100x30": (100, 30)}
-
-
-async def settle(pilot: Pilot[Any]) -> None:
-    """Let the messages run out that a key or a snapshot set going."""
-    for _ in range(3):
-        await pilot.pause()
-
-
-def photograph(
-    make: Callable[[], ScriptedFeed], screen: str, size: str, keys: tuple[str, ...], snap: Callable[..., bool]
-) -> bool:
-    app = ConsoleApp(config(make(), screen=screen))
-
-    async def before(pilot: Pilot[Any]) -> None:
-        app.animation_level = "none"
-        await settle(pilot)
-        await drawn(pilot)
-        for key in keys:
-            if key == "refresh":
-                app.feed.refresh_now()
-            else:
-                await pilot.press(key)
-            await settle(pilot)
-        await drawn(pilot)
-
-    return snap(app, terminal_size=(SIZES | MORE_SIZES)[size], run_before=before)
-
-
-async def drawn(pilot: Pilot[Any]) -> None:
-    """Wait until every stream that is shown is drawn, and what is decided on is read."""
-    screen = pilot.app.screen
-    if isinstance(screen, StreamsScreen):
-        await eventually(lambda: all_cast(screen))
-        await eventually(
-            lambda: all(s.follower.meter.chunks and not s.follower.has_rest for s in screen._slots)
-        )
-    if isinstance(screen, ApprovalsScreen):
-        await eventually(lambda: not screen.is_reading)
-    await settle(pilot)
-    if isinstance(screen, StreamsScreen | ApprovalsScreen):
-        screen.show(screen.snapshot)
-    await settle(pilot)
-
-
-def all_cast(screen: StreamsScreen) -> bool:
-    """Whether every stream that runs has its pane, laid out."""
-    running = screen.snapshot.running if screen._auto else ()
-    shown = all(slot.pane.size.width for slot in screen._visible())
-    return len(screen._slots) >= min(len(running), screen._wall) and shown
+MORE_SIZES = ("100x30",)
 
 
 def changing() -> ScriptedFeed:
@@ -122,7 +67,7 @@ STREAMS: dict[str, tuple[Callable[[], ScriptedFeed], tuple[str, ...]]] = {
 def test_approvals_look_as_they_did(name: str, size: str, snap_compare: Callable[..., bool]) -> None:
     make, keys = APPROVALS[name]
 
-    assert photograph(make, "approvals", size, keys, snap_compare)
+    assert photograph(snap_compare, make(), size, keys, screen="approvals")
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -130,4 +75,4 @@ def test_approvals_look_as_they_did(name: str, size: str, snap_compare: Callable
 def test_streams_look_as_they_did(name: str, size: str, snap_compare: Callable[..., bool]) -> None:
     make, keys = STREAMS[name]
 
-    assert photograph(make, "streams", size, keys, snap_compare)
+    assert photograph(snap_compare, make(), size, keys, screen="streams")
