@@ -19,6 +19,8 @@ class Entry:
 
     fields: dict[str, bytes]
     options: JobOptions
+    #: Whether it was removed since.
+    is_gone: bool = False
     streamed: list[dict[str, str]] = field(default_factory=list)
     logged: list[str] = field(default_factory=list)
     steps: dict[str, Any] = field(default_factory=dict)

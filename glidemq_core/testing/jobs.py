@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any, Literal, NoReturn, Unpack, cast
@@ -12,12 +11,15 @@ from typing import Any, Literal, NoReturn, Unpack, cast
 from ..ai.steps import Steps
 from ..ai.streams.chunks import encode_chunk
 from ..ai.usage.report import UsageKeywords, read_report
+from ..ai.usage.summary import BUCKET_MS
 from ..errors import JobStateError, WaitingChildrenError
 from ..job import Job
 from ..jobs.active_run import NO_RESOURCES, ControlCall, RunCalls
-from ..options.fields import UNSET, Unset
-from ..options.job import JobKeywords, JobOptions, JobRef, job_options
+from ..options.fields import UNSET, Duration, Unset, refuse, to_ms, whole
+from ..options.job import Actor, JobKeywords, JobOptions, JobRef, job_options
 from ..records import Usage
+from ..records.decoding import decode_state
+from ..records.outcomes import JobState
 from ..records.usage import usage_fields
 from ..server.connection import Connection
 from ..server.context import QueueContext
@@ -26,8 +28,10 @@ from ..wire.numbers import number_text
 from ..wire.payload import encode_data, encode_result
 from ..wire.serializer import JSON_SERIALIZER, Serializer
 from ..worker.execution.run import JobRun, SuspendRequest
+from .entries import Entry, now_ms
 
 _ids = count(1)
+_PRIORITY = whole(0, 2048)
 
 
 class _NoServer:
@@ -76,13 +80,15 @@ class RecordedJob(Job[Any, Any]):
         steps: results of steps by name: those that earlier runs have kept, then those of this one.
     """
 
-    __slots__ = ("children", "logged", "steps", "streamed")
+    __slots__ = ("children", "entry", "logged", "steps", "streamed")
 
     def __init__(self, context: QueueContext, job_id: str, fields: dict[str, bytes]) -> None:
-        started = str(int(time.time() * 1_000))
+        started = str(now_ms())
         run = JobRun("0-1", started, "test", "", lambda _: None)
         super().__init__(context, job_id, fields, run)
         run.job = self
+        #: Where a `TestQueue` keeps the job; None of a job that stands alone.
+        self.entry: Entry | None = None
         self.streamed: list[dict[str, str]] = []
         self.logged: list[str] = []
         self.children: dict[str, Any] = {}
@@ -94,6 +100,45 @@ class RecordedJob(Job[Any, Any]):
         run = cast("JobRun", self._run)
         self.steps = kept
         run.steps = _RecordedSteps(self, run.calls)
+
+    def _write(self, **words: bytes) -> None:
+        """Write fields of the job: here, and where its queue keeps it."""
+        self.fields.update(words)
+        if self.entry is not None:
+            self.entry.fields.update(words)
+
+    def _erase(self, prefix: str) -> None:
+        for fields in (self.fields, {} if self.entry is None else self.entry.fields):
+            for name in [name for name in fields if name.startswith(prefix)]:
+                del fields[name]
+
+    async def get_state(self) -> JobState:
+        """Return the state that its queue has it in now; `unknown` when it was removed."""
+        if self.entry is None:
+            return await super().get_state()
+        return "unknown" if self.entry.is_gone else decode_state(self.entry.fields["state"])
+
+    async def refresh(self) -> None:
+        """Take over what its queue has of it now. Raises JobNotFoundError when it was removed."""
+        if self.entry is None:
+            await super().refresh()
+        elif self.entry.is_gone:
+            raise self._context.missing(self.id)
+        else:
+            self.fields, self._is_slim = dict(self.entry.fields), False
+            self._forget()
+
+    async def change_priority(self, priority: int, *, actor: Actor | None = None) -> None:
+        """Note another priority; jobs in memory run in the order in which they were added."""
+        self._write(priority=str(_PRIORITY(priority, "priority")).encode())
+
+    async def change_delay(self, delay: Duration, *, actor: Actor | None = None) -> None:
+        """Note another delay; jobs in memory do not wait."""
+        self._write(delay=str(to_ms(delay, "delay")).encode())
+
+    async def promote(self, *, actor: Actor | None = None) -> None:
+        """Note that it waits for no time any more."""
+        self._write(delay=b"0")
 
     @property
     def suspended(self) -> SuspendRequest | None:
@@ -111,12 +156,12 @@ class RecordedJob(Job[Any, Any]):
 
     async def update_progress(self, progress: Any) -> None:
         """Keep progress as `job.progress`."""
-        self.fields["progress"] = json.dumps(progress).encode()
+        self._write(progress=json.dumps(progress).encode())
         self._progress = progress
 
     async def update_data(self, data: Any) -> None:
         """Replace the payload."""
-        self.fields["data"] = encode_data(data, JSON_SERIALIZER).encode()
+        self._write(data=encode_data(data, self._context.serializer).encode())
         self._data, self.data_error = data, None
         cast("JobRun", self._run).steps.forget()
 
@@ -125,17 +170,21 @@ class RecordedJob(Job[Any, Any]):
     ) -> Usage | None:
         """Keep the report as `job.usage`; checked as in a worker."""
         report = read_report(usage, keywords)
-        for name in [name for name in self.fields if name.startswith("usage:")]:
-            del self.fields[name]
+        self._erase("usage:")
+        cast("JobRun", self._run).reported = True
         if not report:
             return None
         stored = Usage(**report)
-        self.fields.update(usage_fields(stored))
+        minute = str(now_ms() // BUCKET_MS * BUCKET_MS).encode()
+        self._write(**usage_fields(stored), **{"usage:bucketTs": minute})
         return stored
 
     async def report_tokens(self, count: float) -> None:
         """Keep the tokens as `job.tpm_tokens`."""
-        self.fields["tpmTokens"] = number_text(count).encode()
+        if not isinstance(count, (int, float)) or not count >= 0:
+            refuse("count", count, "a number, not negative", "Token count must not be negative")
+        cast("JobRun", self._run).reported = True
+        self._write(tpmTokens=number_text(count).encode())
 
     async def stream(self, chunk: Mapping[str, str]) -> str:
         """Keep one chunk; checked as in a worker."""
@@ -154,7 +203,7 @@ class RecordedJob(Job[Any, Any]):
         """Keep a vector in `job.fields` under the name of its field."""
         from ..search.vectors import pack
 
-        self.fields[field] = pack(embedding)
+        self._write(**{field: pack(embedding)})
 
     def move_to_waiting_children(self) -> ControlCall:
         """End the run as in a worker, whether there are children or not."""
@@ -205,19 +254,19 @@ def make_job(
     Raises:
         SerializationError, InvalidOptionError: as `Queue.add`.
     """
-    now_ms = int(time.time() * 1_000)
+    at_ms = now_ms()
     encoded = encode_data(data, JSON_SERIALIZER)
     chosen = job_options(None, options)
-    fields = new_fields(chosen.job_id or str(next(_ids)), name, encoded, chosen, now_ms)
-    received = [{"name": word, "data": said, "receivedAt": now_ms} for word, said in signals]
+    fields = new_fields(chosen.job_id or str(next(_ids)), name, encoded, chosen, at_ms)
+    received = [{"name": word, "data": said, "receivedAt": at_ms} for word, said in signals]
     if decision is not None:
-        received.append(decision_signal(decision, encoded, decision_data, by, now_ms))
+        received.append(decision_signal(decision, encoded, decision_data, by, at_ms))
     words = {
         "attemptsMade": str(attempts_made),
         "fallbackIndex": str(fallback_index),
         "state": "active",
-        "processedOn": str(now_ms),
-        "lastActive": str(now_ms),
+        "processedOn": str(at_ms),
+        "lastActive": str(at_ms),
         "signals": json.dumps(received),
     }
     fields.update({key: value.encode() for key, value in words.items()})

@@ -11,12 +11,13 @@ from ..jobs.snapshot import DataT, ResultT
 from ..options.fields import Duration, one_of, queue_name, to_ms
 from ..options.job import JobKeywords, JobOptions, JobRef, NewJob, job_options
 from ..options.types import JobIdLike, id_in
-from ..records import JobCounts, JobLogs, StreamChunk
+from ..records import JobCounts, JobLogs, Metrics, StreamChunk
 from ..records.outcomes import FinalState
 from ..wire.entry_ids import parse_id
 from ..wire.payload import encode_data
 from ..wire.serializer import JSON_SERIALIZER, Serializer
 from .entries import STATES, Entry, State, now_ms
+from .figures import EndsByMinute
 from .jobs import RecordedJob, memory_context, new_fields
 
 
@@ -33,6 +34,9 @@ class JobStore(Generic[DataT, ResultT]):
         self.waiting: list[str] = []
         #: Told whenever there may be something to do, or to wait for.
         self.changed = asyncio.Condition()
+        #: Where jobs were last added.
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._ends = EndsByMinute()
         self._last_id = 0
         self._is_paused = False
         self._is_closed = False
@@ -70,6 +74,7 @@ class JobStore(Generic[DataT, ResultT]):
         encoded = encode_data(data, self.serializer)
         if chosen.job_id in self.entries or self._is_duplicate(chosen):
             return None
+        self.loop = asyncio.get_running_loop()
         job_id = chosen.job_id or self._next_id()
         entry = Entry(new_fields(job_id, name, encoded, chosen, now_ms()), chosen)
         if chosen.ttl:
@@ -100,16 +105,20 @@ class JobStore(Generic[DataT, ResultT]):
 
     # Reading -------------------------------------------------------------------------------------------------
 
-    async def get_job(self, job_id: JobIdLike) -> RecordedJob | None:
-        """Return a job as it is now; None if there is none."""
+    async def get_job(self, job_id: JobIdLike, *, exclude_data: bool = False) -> RecordedJob | None:
+        """Return a job as it is now, on request without payload and result; None if there is none."""
         found = id_in(self.name, job_id)
-        return self.job_of(found) if found in self.entries else None
+        return self.job_of(found, slim=exclude_data) if found in self.entries else None
 
-    async def get_jobs(self, state: State, start: int = 0, end: int = -1) -> list[RecordedJob]:
+    async def get_jobs(
+        self, state: State, start: int = 0, end: int = -1, *, exclude_data: bool = False
+    ) -> list[RecordedJob]:
         """Return jobs in a state, oldest first; `end` is inclusive, -1 the last."""
         one_of(*STATES)(state, "state")
         found = [job_id for job_id, entry in self.entries.items() if entry.state == state]
-        return [self.job_of(job_id) for job_id in found[start : None if end == -1 else end + 1]]
+        return [
+            self.job_of(job_id, slim=exclude_data) for job_id in found[start : None if end == -1 else end + 1]
+        ]
 
     async def search_jobs(
         self,
@@ -118,22 +127,29 @@ class JobStore(Generic[DataT, ResultT]):
         name: str | None = None,
         data: Mapping[str, Any] | None = None,
         limit: int = 100,
+        exclude_data: bool = False,
     ) -> list[RecordedJob]:
-        """Return jobs whose name holds a text and whose payload has these values at its top level."""
+        """Return jobs of this name whose payload has these values at its top level."""
         found = []
         for job_id, entry in self.entries.items():
             job = self.job_of(job_id)
-            fits = (state is None or entry.state == state) and (name is None or name in job.name)
+            fits = (state is None or entry.state == state) and (name is None or name == job.name)
             if fits and all(
                 isinstance(job.data, dict) and job.data.get(k) == v for k, v in (data or {}).items()
             ):
-                found.append(job)
+                found.append(self.job_of(job_id, slim=exclude_data))
         return found[:limit]
 
     async def get_job_counts(self) -> JobCounts:
         """Count the jobs by state."""
         states = [entry.state for entry in self.entries.values()]
         return JobCounts(**{state: states.count(state) for state in STATES})
+
+    async def get_metrics(self, kind: FinalState, start: int = 0, end: int = -1) -> Metrics:
+        """Return jobs that ended by minute, oldest first; slice inclusive, negative from the end."""
+        one_of("completed", "failed")(kind, "kind")
+        total = sum(entry.state == kind for entry in self.entries.values())
+        return self._ends.metrics(kind, total, start, end)
 
     async def get_job_logs(self, job_id: JobIdLike, start: int = 0, end: int = -1) -> JobLogs:
         """Return the lines that a job has logged; none if there is no such job."""
@@ -165,12 +181,15 @@ class JobStore(Generic[DataT, ResultT]):
         """Whether it is paused."""
         return self._is_paused
 
-    async def drain(self) -> int:
-        """Remove all waiting jobs; returns how many."""
+    async def drain(self, *, delayed: bool = False) -> int:
+        """Remove all waiting jobs; returns how many. `delayed` changes nothing: no job in memory waits for a time."""
         gone, self.waiting = self.waiting, []
-        for job_id in gone:
-            del self.entries[job_id]
+        self._forget(gone)
         return len(gone)
+
+    def _forget(self, gone: Iterable[str]) -> None:
+        for job_id in gone:
+            self.entries.pop(job_id).is_gone = True
 
     async def clean(self, state: FinalState, *, grace: Duration, limit: int = 1_000) -> list[str]:
         """Remove jobs that ended longer ago than `grace` (ms or timedelta); returns their ids."""
@@ -181,8 +200,7 @@ class JobStore(Generic[DataT, ResultT]):
             for job_id, entry in self.entries.items()
             if entry.state == state and int(entry.fields["finishedOn"]) <= before
         ][:limit]
-        for job_id in gone:
-            del self.entries[job_id]
+        self._forget(gone)
         return gone
 
     async def remove_job(self, job_id: JobIdLike) -> bool:
@@ -195,7 +213,7 @@ class JobStore(Generic[DataT, ResultT]):
             raise self._wrong_state(found, "remove", "not active")
         if found in self.waiting:
             self.waiting.remove(found)
-        del self.entries[found]
+        self._forget([found])
         return True
 
     async def retry_job(self, job_id: JobIdLike) -> None:
@@ -242,12 +260,23 @@ class JobStore(Generic[DataT, ResultT]):
         async with self.changed:
             self.changed.notify_all()
 
-    def job_of(self, job_id: str, *, running: bool = False) -> RecordedJob:
-        """Make the job of an entry: as it is now, or the one that a run works on."""
+    def end(self, job_id: str, state: FinalState, **words: object) -> None:
+        """Write down that a job has ended."""
+        entry, at_ms = self.entries[job_id], now_ms()
+        entry.put(state=state, finishedOn=at_ms, **words)
+        self._ends.add(state, at_ms, at_ms - int(entry.fields.get("processedOn", at_ms)))
+
+    def job_of(self, job_id: str, *, running: bool = False, slim: bool = False) -> RecordedJob:
+        """Make the job of an entry: as it is now, without its payload, or the one that a run works on."""
         entry = self.entries[job_id]
         fields = entry.fields if running else dict(entry.fields)
         job = RecordedJob(memory_context(self.name, self.serializer), job_id, fields)
-        job.streamed, job.logged = entry.streamed, entry.logged
+        job.entry, job.streamed, job.logged = entry, entry.streamed, entry.logged
+        if slim:
+            job.fields = {
+                name: value for name, value in fields.items() if name not in ("data", "returnvalue")
+            }
+            job._is_slim = True
         job.keep_steps_in(entry.steps)
         return job
 

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import time
 from itertools import count
 from typing import Any, Self, cast
 
-from ..errors import GlideMQError, JobControl, RateLimitError, SerializationError, UnrecoverableError
+from ..errors import (
+    BudgetExceededError,
+    GlideMQError,
+    JobControl,
+    RateLimitError,
+    SerializationError,
+    UnrecoverableError,
+)
 from ..jobs.snapshot import DataT, ResultT
 from ..options.fields import instance_of, refuse, whole
 from ..options.job import Batch, TokenLimit
+from ..records.outcomes import FinalState
 from ..wire.payload import encode_result
 from ..worker.events import EventSource, WorkerEvents
 from ..worker.execution.batches import BatchProcessor
@@ -19,8 +26,9 @@ from ..worker.execution.outcome import reason_of, reported_tokens
 from ..worker.execution.run import JobRun, SuspendRequest
 from ..worker.execution.threads import Processor, is_async, run_in_thread
 from ..worker.rate_limits import WorkerLimits
+from .entries import now_ms
 from .jobs import RecordedJob
-from .queues import TestQueue
+from .queues import TestQueue, WorkerFacts
 
 _numbers = count(1)
 
@@ -29,7 +37,7 @@ class TestWorker(EventSource[DataT, ResultT]):
     """Run the jobs of a `TestQueue` as `Worker` does: attempts, fallbacks, suspension, steps, batches, events.
 
     `await worker.drain()` runs all that can be run. A failed attempt runs again at once, a job that asks to be delayed
-    too; `suspend` waits for a signal, without a deadline.
+    too; `suspend` waits for a signal or the end of its time.
 
     Args:
         queue, processor: as of `Worker`.
@@ -62,6 +70,8 @@ class TestWorker(EventSource[DataT, ResultT]):
         self._events = WorkerEvents(log_errors=True)
         self._running: dict[str, asyncio.Task[None]] = {}
         self._taking: asyncio.Task[None] | None = None
+        self._concurrency = concurrency
+        self._is_drained = False
         self._is_closed = False
 
     @property
@@ -94,6 +104,8 @@ class TestWorker(EventSource[DataT, ResultT]):
         if self._taking is None and not self._is_closed:
             self._events.context = contextvars.copy_context()
             self._taking = asyncio.create_task(self._take())
+            facts = WorkerFacts(self.id, self._concurrency, now_ms(), lambda: len(self._running))
+            self._queue.attach(self.id, facts)
             self._events.emit("ready")
 
     async def drain(self) -> None:
@@ -104,8 +116,14 @@ class TestWorker(EventSource[DataT, ResultT]):
         await self.start()
         async with self._queue.changed:
             await self._queue.changed.wait_for(lambda: self.is_idle)
-        self._events.emit("drained")
+        self._tell_if_drained()
         await self.close()
+
+    def _tell_if_drained(self) -> None:
+        """Emit `drained` once whenever nothing is left to do here."""
+        if self.is_idle and not self._is_drained:
+            self._is_drained = True
+            self._events.emit("drained")
 
     async def close(self) -> None:
         """Take no more jobs, and return when those that run have ended; twice is fine."""
@@ -113,6 +131,7 @@ class TestWorker(EventSource[DataT, ResultT]):
             return
         self._is_closed = True
         self._events.emit("closing")
+        self._queue.detach(self.id)
         if self._taking is not None:
             self._taking.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
@@ -129,7 +148,7 @@ class TestWorker(EventSource[DataT, ResultT]):
     async def _take(self) -> None:
         """Start jobs while there are some and a slot is free."""
         while True:
-            if wait_ms := self._limits.wait_ms(_now_ms()):
+            if wait_ms := self._limits.wait_ms(now_ms()):
                 await asyncio.sleep(wait_ms / 1_000)
             job_id = self._queue.take() if len(self._running) < self._slots else None
             if job_id is None:
@@ -139,19 +158,23 @@ class TestWorker(EventSource[DataT, ResultT]):
             self._running[job_id] = asyncio.create_task(self._run(job_id))
 
     async def _run(self, job_id: str) -> None:
-        entry, now_ms = self._queue.entries[job_id], _now_ms()
-        entry.put(state="active", processedOn=now_ms, lastActive=now_ms)
-        for name in [name for name in entry.fields if name.startswith("usage:") or name == "tpmTokens"]:
-            del entry.fields[name]
+        entry, at_ms = self._queue.entries[job_id], now_ms()
+        entry.put(state="active", processedOn=at_ms, lastActive=at_ms)
+        self._is_drained = False
         job = self._queue.job_of(job_id, running=True)
         run = cast("JobRun", job._run)
-        run.context, run.reported = contextvars.copy_context(), True
+        run.context = contextvars.copy_context()
         self._events.emit("active", job)
         await asyncio.sleep(0)  # handlers look at the job before its end changes it
         result: Any = None
         error: BaseException | None = None
-        if int(entry.fields.get("expireAt", b"0")) and now_ms > int(entry.fields["expireAt"]):
+        if int(entry.fields.get("expireAt", b"0")) and at_ms > int(entry.fields["expireAt"]):
             error = UnrecoverableError("expired")
+        elif (verdict := self._verdict(job)) == "pause":
+            await self._park(job_id)
+            return
+        elif verdict == "fail":
+            error = BudgetExceededError("Budget exceeded", job_id=job_id)
         else:
             try:
                 result = await self._process(job, run)
@@ -159,12 +182,40 @@ class TestWorker(EventSource[DataT, ResultT]):
                 raise
             except BaseException as raised:  # noqa: BLE001 - whatever a processor raises is the outcome of its attempt
                 error = raised
-        self._limits.count(reported_tokens(run), _now_ms())
+        self._limits.count(reported_tokens(run), now_ms())
+        self._book(job, run)
         try:
             await self._end(job, run, result, error)
         finally:
-            del self._running[job_id]
-            await self._queue.tell()
+            await self._leave(job_id)
+
+    async def _leave(self, job_id: str) -> None:
+        """A job runs no more."""
+        del self._running[job_id]
+        self._tell_if_drained()
+        await self._queue.tell()
+
+    def _verdict(self, job: RecordedJob) -> str:
+        """Return what the budget of a job that would start says."""
+        found = self._queue.budget_of(job.id)
+        verdict = "go" if found is None else found[1].verdict(found[0])
+        if verdict != "go":
+            self._events.emit("budget_exceeded", job)
+        return verdict
+
+    async def _park(self, job_id: str) -> None:
+        """Let a job wait until its flow gets another budget."""
+        found = self._queue.budget_of(job_id)
+        if found is not None:
+            found[1].parked.append(job_id)
+        self._queue.entries[job_id].put(state="waiting")
+        await self._leave(job_id)
+
+    def _book(self, job: RecordedJob, run: JobRun) -> None:
+        """Draw what a run has reported from its budget."""
+        found, usage = self._queue.budget_of(job.id), job.usage
+        if found is not None and run.reported and usage is not None and found[1].book(found[0], usage):
+            self._events.emit("budget_exceeded", job)
 
     async def _process(self, job: RecordedJob, run: JobRun) -> Any:
         if self._batches is not None:
@@ -177,7 +228,8 @@ class TestWorker(EventSource[DataT, ResultT]):
         """Do what follows from the end of a run."""
         run.ended = True
         # What handlers of events get stays as it is now, whatever becomes of the job.
-        self._queue.entries[job.id].fields = dict(job.fields)
+        entry = self._queue.entries[job.id]
+        entry.fields = dict(job.fields)
         request = run.request
         if isinstance(request, SuspendRequest):
             self._suspend(job, request)
@@ -218,19 +270,10 @@ class TestWorker(EventSource[DataT, ResultT]):
             entry.put(fallbackIndex=job.fallback_index + 1)
         await self._queue.put_back(job.id)
 
-    def _settle(self, job: RecordedJob, state: str, **words: object) -> None:
-        entry = self._queue.entries[job.id]
-        entry.put(state=state, finishedOn=_now_ms(), **words)
-        job.fields.update(entry.fields)
+    def _settle(self, job: RecordedJob, state: FinalState, **words: object) -> None:
+        self._queue.end(job.id, state, **words)
+        job.fields.update(self._queue.entries[job.id].fields)
 
     def _suspend(self, job: RecordedJob, request: SuspendRequest) -> None:
-        entry = self._queue.entries[job.id]
-        words: dict[str, object] = {"state": "suspended", "suspendedAt": _now_ms()}
-        words["suspendReason"] = request.reason or ""
-        words["suspendTimeout"] = request.timeout_ms
-        entry.put(**words)
+        self._queue.suspend(job.id, request.reason or "", request.timeout_ms)
         self._events.emit("suspended", job)
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1_000)

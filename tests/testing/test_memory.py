@@ -235,7 +235,8 @@ async def test_looking_and_steering() -> None:
     await queue.add("ok", {"user": 1})
     await queue.add("fail", {"user": 2})
     assert [job.id for job in await queue.search_jobs(data={"user": 2})] == ["2"]
-    assert [job.id for job in await queue.search_jobs(name="o", state="waiting")] == ["1"]
+    assert [job.id for job in await queue.search_jobs(name="ok", state="waiting")] == ["1"]
+    assert await queue.search_jobs(name="o") == [], "names are compared whole, as by Queue"
     await queue.pause()
     assert await queue.is_paused()
     await TestWorker(queue, process).drain()

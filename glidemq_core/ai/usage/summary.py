@@ -103,7 +103,7 @@ async def get_usage_summary(
     by_queue: dict[str, UsageSum] = {}
     try:
         reader = await lazy.get()
-        start, end = _span(reader.now_ms(), window, start_time, end_time)
+        start, end = usage_span(reader.now_ms(), window, start_time, end_time)
         async for queue, _, bucket in _buckets(reader, prefix or reader.prefix, start, end, queues):
             total.add(bucket)
             by_queue.setdefault(queue, UsageSum()).add(bucket)
@@ -130,7 +130,7 @@ async def get_usage_minutes(
     prefix: str | None = None,
 ) -> list[MinuteUsage]:
     """Sum the usage of each minute of a span, oldest first; minutes without usage are left out."""
-    start, end = _span(connection.now_ms(), window, start_time, end_time)
+    start, end = usage_span(connection.now_ms(), window, start_time, end_time)
     minutes: dict[int, UsageSum] = {}
     async for _, minute, bucket in _buckets(connection, prefix or connection.prefix, start, end, queues):
         minutes.setdefault(minute, UsageSum()).add(bucket)
@@ -147,7 +147,7 @@ def _instant(value: Instant, option: str, message: str) -> int:
         raise
 
 
-def _span(
+def usage_span(
     now: int, window: Duration, start_time: Instant | None, end_time: Instant | None
 ) -> tuple[int, int]:
     """Return the first and the last moment, epoch ms."""
