@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import lru_cache, partial
 from time import monotonic
 from typing import Any, Final, cast
 
 from rich.color import ColorSystem
 from rich.console import RenderableType
 from textual._compositor import CompositorUpdate
+from textual._styles_cache import StylesCache
 from textual.app import App
 from textual.driver import Driver
 from textual.screen import Screen
@@ -27,6 +29,12 @@ if sys.platform != "win32":
 _AGAIN_S: Final = 0.05
 #: Between two frames of a calm console, s.
 CALM_S: Final = 0.25
+
+# Textual remembers these colours together with the widget that asked: a thousand widgets that are gone, each with its
+# lines. They depend on the colours alone.
+StylesCache.get_inner_outer = staticmethod(  # type: ignore[method-assign,assignment]
+    lru_cache(1_024)(partial(StylesCache.get_inner_outer.__wrapped__, StylesCache))
+)
 
 
 class _Written(CompositorUpdate):
