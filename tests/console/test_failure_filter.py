@@ -9,6 +9,7 @@ from kits.failures import leave
 from kits.hostile import CORPUS, dangerous
 
 from glidemq_console.feed import job_search
+from glidemq_console.screens.failures import halves
 from glidemq_console.screens.jobs.list import JobsScreen
 from glidemq_core import Queue
 from glidemq_core.server.connection import Connection
@@ -108,20 +109,78 @@ async def test_a_filter_finds_letters_behind_the_newest_thousand(
             timeout=15,
         )
         assert [one.id for one in screen.listed] == [f"l{at}" for at in wanted[:21]]
-        await pilot.press("asterisk")
-        await eventually(told(pilot, "21 marked of what was looked at so far"))
         await pilot.press("G")
         await eventually(lambda: "looked at 1,500 of 2,001 · enter looks further" in text_on(pilot))
         await pilot.press("enter")
         await eventually(lambda: len(screen.listed) == len(wanted) == 29, timeout=15)
-        assert len(screen.marked_items) == 21
+        await pilot.press("asterisk")
+        await eventually(told(pilot, "29 marked"))
 
         # Marks outlive another filter, and only what is gone is told.
         await pilot.press("slash", *" id:l1960", "enter")
         await eventually(lambda: [one.id for one in screen.listed] == ["l1960"], timeout=15)
-        assert len(screen.marked_items) == 21
-        await eventually(lambda: "21 marked, 20 not listed" in text_on(pilot))
+        assert len(screen.marked_items) == 29
+        await eventually(lambda: "29 marked, 28 not listed" in text_on(pilot))
         assert not told(pilot, "gone")()
+
+
+async def test_marking_all_looks_through_all_letters_that_there_are(
+    connection: Connection, server_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_search, "MOST", 500)
+    await leave(connection, "mail", 2_001)
+    await connection.command("SADD", "glide:queues", "mail", "mail-dead")
+    async with console(server_url) as pilot:
+        screen = await on_letters(pilot, 1_000)
+        await pilot.press("slash", *"error:timeout user=0", "enter")
+        await eventually(lambda: "looked at 500 of 2,001 · enter looks further" in text_on(pilot), timeout=15)
+        await pilot.press("asterisk")
+        await eventually(told(pilot, "marking all that match: "), timeout=15)
+        assert told(pilot, "esc stops")()
+        await eventually(told(pilot, "29 marked"), timeout=30)
+        assert len(screen.marked_items) == 29
+        await pilot.press("escape")
+        await eventually(lambda: not screen.marked_items)
+        await pilot.press("z")
+        await eventually(lambda: len(screen.marked_items) == 29)
+
+
+async def test_escape_and_leaving_stop_the_marking_of_all_without_a_mark(
+    connection: Connection, server_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_search, "MOST", 500)
+    await fail_many(connection, "mail", 6_000)
+    await connection.command("SADD", "glide:queues", "mail")
+    async with console(server_url) as pilot:
+        screen = await on_failures(pilot, 2)
+        await pilot.press("slash", *"error:timeout", "enter")
+        await eventually(lambda: "looked at 500 of 6,000" in text_on(pilot), timeout=15)
+        for leaving in ("escape", "1"):
+            await pilot.press("asterisk")
+            await eventually(told(pilot, "marking all that match: "), timeout=15)
+            await pilot.press(leaving)
+            await eventually(told(pilot, "stopped: no mark was set"), timeout=15)
+            assert not screen.marked_items
+            assert screen.filter_text == "error:timeout"
+            await pilot.press("8")
+            await eventually(lambda: pilot.app.screen is screen and bool(screen.listed), timeout=15)
+
+
+async def test_no_more_failed_jobs_are_marked_than_acts_take(
+    connection: Connection, server_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(halves, "MOST_MARKED", 120)
+    monkeypatch.setattr(job_search, "MOST", 500)
+    await fail_many(connection, "mail", 2_501)
+    await connection.command("SADD", "glide:queues", "mail")
+    async with console(server_url) as pilot:
+        screen = await on_failures(pilot, 2)
+        await pilot.press("slash", *"error:timeout", "enter")
+        await eventually(lambda: "50 match · looked at 500 of 2,501" in text_on(pilot), timeout=15)
+        await pilot.press("asterisk")
+        words = "1 row with 150 marked, and there are more: glidemq failures --where lists all"
+        await eventually(told(pilot, words), timeout=30)
+        assert [one.count for one in screen.marked_items] == [150]
 
 
 async def test_letters_under_a_filter_are_replayed_and_go(connection: Connection, server_url: str) -> None:

@@ -8,7 +8,7 @@ from kits.watch import fill
 from textual.pilot import Pilot
 
 from glidemq_console.screens.jobs.list import JobsScreen
-from glidemq_console.screens.jobs.marked import MOST_MARKED
+from glidemq_console.screens.lists.marking import MOST_MARKED
 from glidemq_console.widgets.dialogs.dialog import ConfirmDialog
 from glidemq_core import Queue
 from glidemq_core.server.connection import Connection

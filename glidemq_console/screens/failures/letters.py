@@ -41,6 +41,7 @@ class LettersScreen(HalfScreen["DeadLetter"]):
     SCOPE = "deadletters"
     BINDINGS = bindings(SCOPE)
     HALF, OPEN = "dead letters", "deadletters.open"
+    ALL_OF_THEM = "glidemq dlq list"
     COLUMNS, EMPTY, NO_MATCH = LETTER_COLUMNS, _EMPTY, _NO_MATCH
     FIRST = Sorting("age")
 

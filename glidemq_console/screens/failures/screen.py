@@ -37,6 +37,7 @@ class FailuresScreen(HalfScreen["FailureGroup"]):
     SCOPE = "failures"
     BINDINGS = bindings(SCOPE)
     HALF, OPEN = "failures", "failures.open"
+    ALL_OF_THEM = "glidemq failures"
     COLUMNS, EMPTY, NO_MATCH = COLUMNS, _EMPTY, _NO_MATCH
     FIRST = Sorting("count", descending=True)
 
@@ -96,6 +97,9 @@ class FailuresScreen(HalfScreen["FailureGroup"]):
 
     def key_of(self, item: FailureGroup) -> str:
         return item.key
+
+    def jobs_of(self, item: FailureGroup) -> int:
+        return item.count
 
     @property
     def member(self) -> JobRef | None:

@@ -9,12 +9,10 @@ from ...actions.base import Unchanged
 from ...model.snapshot import JobList, JobsQuery
 from ...text.safe import short
 from ..lists.list_screen import ListScreen
+from ..lists.marking import MOST_MARKED
 
 if TYPE_CHECKING:
     from glidemq_core.records import JobRow
-
-#: Jobs that are marked at most.
-MOST_MARKED = 10_000
 
 
 class MarkedJobsScreen(ListScreen["JobRow"]):
@@ -24,8 +22,6 @@ class MarkedJobsScreen(ListScreen["JobRow"]):
         super().__init__()
         self._query: JobsQuery | None = None
         self._shown: JobList | None = None
-        #: All that match are being read, to be marked.
-        self._is_scanning = False
 
     def follow_marked(self, listing: JobList) -> None:
         """Take note of what is marked in a newer list of the same jobs.
@@ -40,11 +36,6 @@ class MarkedJobsScreen(ListScreen["JobRow"]):
         last = max((at for at, job_id in enumerate(ids) if job_id in now), default=-1)
         looked_at = ids[:last] if listing.has_more else ids
         self.see_marked(now, [key for key in looked_at if key in self.lines.marks and key not in now])
-
-    def stop_scan(self) -> bool:
-        """Stop reading all that match; False when that is not going on."""
-        was, self._is_scanning = self._is_scanning, False
-        return was
 
     async def mark_all(self) -> str | None:
         """Mark all jobs that match the filter, going on behind what is loaded; `escape` stops and marks nothing."""

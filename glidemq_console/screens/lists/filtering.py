@@ -29,7 +29,11 @@ class FilteringScreen(ListScreen[T]):
 
     def open_row(self) -> None:
         if isinstance(self.lines.cursor_key, Heading):
-            self._further += 1
-            self.console.set_interests()
+            self.look_further()
         else:
             super().open_row()
+
+    def look_further(self) -> None:
+        """Have the filter look as far again."""
+        self._further += 1
+        self.console.set_interests()

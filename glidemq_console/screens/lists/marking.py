@@ -13,6 +13,9 @@ from ..frame import ConsoleScreen
 
 T = TypeVar("T")
 
+#: Jobs that are marked at most.
+MOST_MARKED = 10_000
+
 
 class MarkingScreen(ConsoleScreen, Generic[T]):
     """A screen with a list whose rows can be marked; acts work on the marked items, else on the selected one."""
@@ -25,6 +28,8 @@ class MarkingScreen(ConsoleScreen, Generic[T]):
         self._marked_items: dict[Hashable, T] = {}
         #: The same as it was when undo was last told of it.
         self._noted: dict[Hashable, T] = {}
+        #: All that match are being read, to be marked.
+        self._is_scanning = False
 
     # --- for subclasses ------------------------------------------------------------------------------------
 
@@ -121,6 +126,11 @@ class MarkingScreen(ConsoleScreen, Generic[T]):
         items = {key: item for item in self.listed if not isinstance(key := self.key_of(item), Heading)}
         self.mark_items(self._marked_items | items, undoable=True)
         return f"{len(self._marked_items):,} marked"
+
+    def stop_scan(self) -> bool:
+        """Stop reading all that match; False when that is not going on."""
+        was, self._is_scanning = self._is_scanning, False
+        return was
 
     def take_marks(self) -> None:
         """Take all marks away while an act works on what was marked."""
