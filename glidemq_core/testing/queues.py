@@ -8,14 +8,14 @@ import os
 import socket
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from ..installed import package_version
 from ..jobs.snapshot import DataT, ResultT
 from ..options.fields import UNSET, Duration, Instant, Unset, queue_name, some_text
-from ..options.job import Budget, JobRef, JobTemplate
+from ..options.job import Budget, JobOptions, JobRef, JobTemplate
 from ..options.types import Actor, JobIdLike, id_in
 from ..records import (
     Decision,
@@ -222,7 +222,17 @@ class TestQueue(JobStore[DataT, ResultT]):
     async def _make_job(self, name: str, entry: SchedulerEntry, waited_for: bool) -> None:
         template = entry.template or JobTemplate()
         data: Any = {} if template.data is None else template.data
-        added = await self.add(template.name or name, data, options=template.options)
+        # As on a server: what decides when, where and as which job it is added does not count.
+        options = replace(
+            template.options or JobOptions(),
+            job_id=None,
+            delay=0,
+            deduplication=None,
+            parent=None,
+            ordering=None,
+            cost=None,
+        )
+        added = await self.add(template.name or name, data, options=options)
         if added is not None and waited_for:
             self.entries[added.id].put(schedulerName=name)
 

@@ -12,10 +12,12 @@ from conftest import eventually
 
 from glidemq_core import (
     Budget,
+    Deduplication,
     IndexNotFoundError,
     InvalidOptionError,
     Job,
     JobNotFoundError,
+    JobOptions,
     JobRef,
     JobTemplate,
     Queue,
@@ -254,7 +256,8 @@ async def test_schedulers_are_kept_as_by_a_queue(queue: TestQueue[Any, Any], con
 
 
 async def test_schedulers_make_jobs_while_a_worker_has_started(queue: TestQueue[Any, Any]) -> None:
-    await queue.upsert_job_scheduler("beat", every=20, limit=2, template=JobTemplate("tick", {"n": 1}))
+    odd = JobOptions(job_id="fixed", delay=60_000, deduplication=Deduplication("once"), attempts=2)
+    await queue.upsert_job_scheduler("beat", every=20, limit=2, template=JobTemplate("tick", {"n": 1}, odd))
     await queue.upsert_job_scheduler("chain", repeat_after_complete=20)
     await asyncio.sleep(0.05)
     assert queue.entries == {}, "nobody is there to run them"
@@ -267,6 +270,7 @@ async def test_schedulers_make_jobs_while_a_worker_has_started(queue: TestQueue[
         chain = await queue.get_job_scheduler("chain")
         assert chain is not None
         assert (chain.iteration_count or 0) >= 3
+    assert {job.options.attempts for job in await queue.search_jobs(name="tick")} == {2}
     made = len(queue.entries)
     await asyncio.sleep(0.05)
     assert len(queue.entries) == made
