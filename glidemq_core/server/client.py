@@ -118,11 +118,21 @@ class ResilientClient:
         return list(map(self._in_place, await self._exec(commands), commands))
 
     async def call(self, words: Words, key: str | None, *, repeat: bool) -> Any:
-        """Call one of our functions; `repeat` once more when the connection breaks."""
-        try:
-            return await self._repeated(words, repeat=repeat)
-        except self._driver.GlideError as error:
-            raise await self._explained(error, words, key) from error
+        """Call one of our functions, loading the library if need be; `repeat` once more when the connection breaks."""
+        tries = 0
+        while True:
+            loads = self._library.loads
+            try:
+                return await self._send(words)
+            except self._driver.GlideError as error:
+                tries += 1
+                if tries <= _LOADS and self._driver.is_missing_function(error):
+                    # It may be gone again before our call: flushed again, or loaded by another call before it.
+                    await self._load(loads)
+                elif tries <= _LOADS and repeat and self._driver.is_disconnect(error):
+                    repeat = False
+                else:
+                    raise await self._explained(error, words, key) from error
 
     async def read_many(self, commands: Sequence[Words], keys: Sequence[str]) -> list[Any]:
         """Call reading functions in one round trip a node; an error stands, translated, in its place."""
@@ -154,22 +164,6 @@ class ResilientClient:
         if self.closed:
             raise ClosedError("the connection is closed", what="connection")
 
-    async def _repeated(self, words: Words, *, repeat: bool) -> Any:
-        """Send, and send again after loading a missing library, or once when a read lost its connection."""
-        for _ in range(_LOADS):
-            loads = self._library.loads
-            try:
-                return await self._send(words)
-            except self._driver.GlideError as error:
-                if self._driver.is_missing_function(error):
-                    # It may be gone again before our call: flushed again, or loaded by another call before it.
-                    await self._load(loads)
-                elif repeat and self._driver.is_disconnect(error):
-                    repeat = False
-                else:
-                    raise
-        return await self._send(words)
-
     async def _send(self, words: Words) -> Any:
         """Send; again where the server has refused to do anything, and will soon do it or does it elsewhere."""
         give_up_at: float | None = None
@@ -180,12 +174,14 @@ class ResilientClient:
             if self._nodes.is_old:
                 self._refresh_nodes()
             self.stats.commands += 1
-            async with self._slots:
-                client, generation = self.client, self._generation
-                try:
-                    return await client.custom_command(words)
-                except self._driver.GlideError as raised:
-                    error = self._as_lost(raised, client)
+            await self._slots.acquire()
+            client, generation = self.client, self._generation
+            try:
+                return await client.custom_command(words)
+            except self._driver.GlideError as raised:
+                error = self._as_lost(raised, client)
+            finally:
+                self._slots.release()
             now = time.monotonic()
             give_up_at = give_up_at or now + _MOVING_S
             if self._settings.cluster and self._driver.is_moving(error) and now < give_up_at:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from ..errors import PermissionDeniedError, ServerError, UnsupportedServerError
 from ..wire.keys import absent
@@ -45,26 +46,27 @@ def fcall_words(command: str, function: str, key: str | None, args: Sequence[Arg
     A function finds its keys itself, some here and some not yet here while a slot moves from node to node. Two declared
     keys of which none exists make either node refuse the call (TRYAGAIN) before it has written anything.
     """
+    return [*_fcall_head(command, function, key), *to_words(args)]
+
+
+@lru_cache(maxsize=4_096)
+def _fcall_head(command: str, function: str, key: str | None) -> tuple[bytes, ...]:
+    """The words that are the same in every call of a function on a queue, as the driver sends them."""
     keys = ("0",) if key is None else ("2", key, absent(key))
-    return [
-        command,
-        functions.name(function),
-        *keys,
-        *to_words(args),
-    ]
+    return tuple(word.encode() for word in (command, functions.name(function), *keys))
 
 
 def name_of(words: Sequence[str | bytes]) -> str:
     """Name of a command for people; calls of functions with the function."""
     first = as_text(words[0])
     if first.startswith("FCALL") or first == "FUNCTION":
-        return f"{first} {words[1]!s}"
+        return f"{first} {as_text(words[1])}"
     return first
 
 
 def key_of(words: Sequence[str | bytes]) -> str | None:
     """Key that a command names, for messages: most do so first, some after a word of their own."""
-    at = 2 if str(words[0]).upper() in ("XINFO", "XGROUP", "OBJECT", "MEMORY") else 1
+    at = 2 if as_text(words[0]).upper() in ("XINFO", "XGROUP", "OBJECT", "MEMORY") else 1
     return as_text(words[at]) if len(words) > at else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
@@ -14,6 +14,7 @@ from ..options.fields import queue_name, refuse
 from ..options.types import JobIdLike, id_in
 from ..wire.keys import QueueKeys
 from ..wire.serializer import JSON_SERIALIZER, Serializer
+from .commands import Arg
 from .connect import connect
 from .connection import Call, Connection
 
@@ -34,13 +35,15 @@ class QueueContext:
     def queue(self) -> str:
         return self.keys.queue
 
-    async def call(self, function: str, *args: str | bytes | int | float) -> Any:
-        """Call one of our writing functions on this queue."""
-        return await self.connection.call(function, self.keys.root, *args)
+    # Coroutines of others handed on: each one between a caller and the driver would be felt in every call.
 
-    async def read(self, function: str, *args: str | bytes | int | float) -> Any:
+    def call(self, function: str, *args: Arg) -> Coroutine[Any, Any, Any]:
+        """Call one of our writing functions on this queue."""
+        return self.connection.call(function, self.keys.root, *args)
+
+    def read(self, function: str, *args: Arg) -> Coroutine[Any, Any, Any]:
         """Call one of our read-only functions on this queue."""
-        return await self.connection.read(function, self.keys.root, *args)
+        return self.connection.read(function, self.keys.root, *args)
 
     async def gather(self, *commands: Call) -> list[Any]:
         """Run plain reading commands in one round trip; the first error is raised."""
