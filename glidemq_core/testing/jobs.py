@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -84,7 +85,10 @@ class RecordedJob(Job[Any, Any]):
 
     def __init__(self, context: QueueContext, job_id: str, fields: dict[str, bytes]) -> None:
         started = str(now_ms())
-        run = JobRun("0-1", started, "test", "", lambda _: None)
+        variables = contextvars.copy_context()
+        run = JobRun(
+            "0-1", started, "test", "", lambda _: None, NO_RESOURCES, False, variables, lambda _: None
+        )
         super().__init__(context, job_id, fields, run)
         run.job = self
         #: Where a `TestQueue` keeps the job; None of a job that stands alone.

@@ -116,6 +116,8 @@ class WorkerContext:
     started_ms: int
     options: WorkerOptions
     limits: WorkerLimits
+    #: What every exchange says of this worker: flags and limits.
+    exchange_settings: str
     events: WorkerEvents
     #: Runs that go on here, by job id.
     running: dict[str, JobRun]
@@ -138,7 +140,10 @@ class WorkerContext:
 
         A time limit that runs out cancels a single one for a moment.
         """
-        return bool(self.background) and all(task.done() or task.cancelling() for task in self.background)
+        for task in self.background:
+            if not (task.done() or task.cancelling()):  # the first one, as a rule: asked before every call
+                return False
+        return bool(self.background)
 
     def emit(self, event: EventName, *args: Any) -> None:
         """Pass an event to its handlers."""

@@ -183,7 +183,7 @@ class Exchange:
             return None
         records, self._finished = self._finished[:count], self._finished[count:]
         want = max(0, min(free, -(-self._concurrency // self._lanes), _CLAIMS))
-        if want and (wait_ms := self._limits.wait_ms(self._queue.now_ms())):
+        if want and self._limits.own_tokens and (wait_ms := self._limits.wait_ms(self._queue.now_ms())):
             self.limited_slots, want = want, 0
             self._claim_after(wait_ms / 1000)
         elif self._claim_timer is not None and not (records and self._full):

@@ -7,16 +7,16 @@ from typing import Any, NamedTuple
 
 from ..errors import ServerError
 from ..jobs.adding.records import BATCH, BATCH_BYTES
+from ..options.worker import WorkerOptions
 from ..server.context import QueueContext
 from ..server.functions import RELOAD
 from ..wire.replies import as_texts, hash_fields, readable
 from .context import SubscriptionOptions, WorkerContext, of_kind
 from .execution.outcome import SettleRecord
+from .rate_limits import WorkerLimits
 
 #: Hashes that one read of lost claims brings: each may hold a payload of a megabyte.
 _LOADED = 16
-#: What stands behind answers and claims if there is nothing to say.
-_NOTHING_MORE = (b"", 0, 0, b"", b"", b"")
 #: Words of a claimed job that has the fields of every job and never ran: what is not the same of all such jobs.
 _FRESH_WORDS = 9
 #: What such a job has beside them, by its kind; these words stand first.
@@ -81,17 +81,17 @@ class ExchangeReply(NamedTuple):
     claims: list[Claim]
     #: Entry and id of claimed jobs that have to be read: one of their fields looks like several.
     unread: list[tuple[str, str]]
-    #: Why fewer jobs were claimed than wanted, and for how long that lasts, ms.
-    reason: str
-    wait_ms: int
-    #: Whether entries wait in the outbox.
-    outbox: bool
-    #: Newest entries of stream and events, and when a limited group is due, ms; empty unless something was missing.
-    stream_id: str
-    events_id: str
-    group_due: str
     #: Errors met beside the main business.
     errors: list[str]
+    #: Why fewer jobs were claimed than wanted, and for how long that lasts, ms.
+    reason: str = ""
+    wait_ms: int = 0
+    #: Whether entries wait in the outbox.
+    outbox: bool = False
+    #: Newest entries of stream and events, and when a limited group is due, ms; empty unless something was missing.
+    stream_id: str = ""
+    events_id: str = ""
+    group_due: str = ""
 
     @classmethod
     def of(cls, reply: Sequence[Any], sent: int, stamp: int) -> ExchangeReply:
@@ -103,23 +103,32 @@ class ExchangeReply(NamedTuple):
         Raises: ValueError, TypeError, AttributeError if it is no reply of the function.
         """
         answers, packed, *rest = reply
-        reason, wait_ms, outbox, stream_id, events_id, group_due, *errors = rest or _NOTHING_MORE
-        found = cls(
-            answers or [b"ok"] * sent,
-            [],
-            [],
-            reason.decode(),
-            int(wait_ms),
-            bool(outbox),
-            stream_id.decode(),
-            events_id.decode(),
-            group_due.decode(),
-            as_texts(errors),
-        )
+        found = cls(answers or [b"ok"] * sent, [], [], [])
         if len(found.answers) != sent:
             raise ValueError(f"{len(found.answers)} answers to {sent} results")
         found._unpack(packed, str(stamp))
-        return found
+        return found._with_rest(*rest) if rest else found
+
+    def _with_rest(
+        self,
+        reason: bytes,
+        wait_ms: int,
+        outbox: int,
+        stream_id: bytes,
+        events_id: bytes,
+        group_due: bytes,
+        *errors: bytes,
+    ) -> ExchangeReply:
+        """Add what stands behind the claims if there is anything to say."""
+        return self._replace(
+            reason=reason.decode(),
+            wait_ms=int(wait_ms),
+            outbox=bool(outbox),
+            stream_id=stream_id.decode(),
+            events_id=events_id.decode(),
+            group_due=group_due.decode(),
+            errors=[*as_texts(errors), *self.errors],
+        )
 
     def _unpack(self, packed: Sequence[bytes], stamp: str) -> None:
         """Read claimed jobs; one odd record (an id that is no text) must not cost the others."""
@@ -170,6 +179,16 @@ def _fresh_fields(words: Sequence[bytes], data: bytes) -> dict[str, bytes]:
     }
 
 
+def exchange_settings(options: WorkerOptions, limits: WorkerLimits) -> str:
+    """Write what the headers of all exchanges of a worker say: its flags and limits."""
+    flags = (
+        ("e" if options.events else "")
+        + ("m" if options.metrics else "")
+        + ("t" if limits.shared_tokens else "")
+    )
+    return exchange_header(flags, *limits.header())
+
+
 def exchange_header(*words: str | int) -> str:
     """Write the first argument of an exchange: each argument of a call costs the driver more than its text."""
     return "\x1f".join(map(str, words))
@@ -185,14 +204,10 @@ async def call_exchange(
         repeated: the reply of an earlier call with this stamp was lost.
     Raises: GlideMQError, of which UnexpectedReplyError says as little as a lost reply of what was done.
     """
-    options, limits = context.options, context.limits
-    flags = (
-        ("e" if options.events else "")
-        + ("m" if options.metrics else "")
-        + ("t" if limits.shared_tokens else "")
-        + ("r" if repeated else "")
-    )
-    words: list[str | bytes] = [exchange_header(stamp, context.worker_id, want, flags, *limits.header())]
+    settings = context.exchange_settings
+    if repeated:
+        settings = settings.replace("\x1f", "r\x1f", 1)
+    words: list[str | bytes] = [exchange_header(stamp, context.worker_id, want, settings)]
     if records:
         words.append("".join([record.head for record in records]))
         words.append(b"".join([text for record in records for text in (record.stored, record.letter)]))

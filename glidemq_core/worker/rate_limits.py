@@ -25,6 +25,8 @@ class WorkerLimits:
     ) -> None:
         self._limiter = limiter
         self._tokens = token_limiter
+        #: Whether this worker counts tokens in a window of its own.
+        self.own_tokens = token_limiter is not None and token_limiter.scope != "queue"
         self._chance = chance
         self._window = -1
         self._used = 0
@@ -33,10 +35,6 @@ class WorkerLimits:
     def shared_tokens(self) -> bool:
         """Whether tokens are counted in the queue's window."""
         return self._tokens is not None and self._tokens.scope != "worker"
-
-    @property
-    def _own_tokens(self) -> bool:
-        return self._tokens is not None and self._tokens.scope != "queue"
 
     def header(self) -> list[int]:
         """Arguments of an exchange: limiter max and ms, token cap and window ms."""
@@ -50,14 +48,14 @@ class WorkerLimits:
 
     def count(self, tokens: int, now_ms: int) -> None:
         """Add what a finished run reported to this worker's own window."""
-        if self._own_tokens and tokens > 0:
+        if self.own_tokens and tokens > 0:
             self._roll(now_ms)
             self._used += tokens
 
     def wait_ms(self, now_ms: int) -> int:
         """Milliseconds until this worker's own token window lets it start jobs again; 0 for at once."""
         tokens = self._tokens
-        if tokens is None or not self._own_tokens:
+        if tokens is None or not self.own_tokens:
             return 0
         self._roll(now_ms)
         if self._used < tokens.max_tokens:
@@ -75,7 +73,7 @@ class WorkerLimits:
         if rate is None and tokens is None:
             return ""
         self._roll(now_ms)
-        local = {"window": self._window, "used": self._used} if self._own_tokens else None
+        local = {"window": self._window, "used": self._used} if self.own_tokens else None
         return json.dumps(
             {
                 "v": 1,

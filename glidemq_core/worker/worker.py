@@ -23,6 +23,7 @@ from ..wire.serializer import JSON_SERIALIZER
 from .context import ShortestLock, SubscriptionOptions, WorkerContext
 from .events import EventSource, WorkerEvents
 from .exchange import Exchange
+from .exchange_call import exchange_settings
 from .execution.executor import JobExecutor
 from .execution.lifespan import Lifespan
 from .execution.run import JobRun
@@ -179,6 +180,7 @@ class Worker(QueueBase, EventSource[DataT, ResultT]):
     def _assemble(self, queue: QueueContext) -> None:
         """Make the parts; each knows those made before it, and the context that they share."""
         options, started_ms = self.options, queue.now_ms()
+        limits = WorkerLimits(options.limiter, options.token_limiter)
         self.started_at = datetime.fromtimestamp(started_ms / 1000, UTC)
         self.id = f"worker-{started_ms}-{secrets.token_hex(4)}"
         self._events.context = contextvars.copy_context()
@@ -187,7 +189,8 @@ class Worker(QueueBase, EventSource[DataT, ResultT]):
             worker_id=self.id,
             started_ms=started_ms,
             options=options,
-            limits=WorkerLimits(options.limiter, options.token_limiter),
+            limits=limits,
+            exchange_settings=exchange_settings(options, limits),
             events=self._events,
             running=self._running,
             paused=self._paused,

@@ -16,7 +16,7 @@ from ...errors import (
     WaitingChildrenError,
 )
 from ...job import Job
-from ...jobs.active_run import NO_RESOURCES, ControlCall, RunCalls
+from ...jobs.active_run import ControlCall, RunCalls
 from ...options.fields import Duration, Instant, deliberate_ms, refuse, to_epoch_ms, to_ms
 from ...records import Signal, Usage
 from ...wire.keys import PRIORITY_STEP
@@ -83,15 +83,15 @@ class JobRun:
     #: What the claim says about the job's budget: "" none is in the way, "fail", or "ask".
     stop: str
     on_unresponsive: Callable[[JobRun], None]
-    job: Job[Any, Any] = field(init=False)
-    #: Context variables of this run alone.
-    context: contextvars.Context = field(init=False)
-    #: Gets the settle record, or None when the run has ended by a call of its own.
-    on_end: Callable[..., None] = field(init=False)
-    resources: Mapping[str, Any] = field(default_factory=lambda: NO_RESOURCES)
-    steps: Any = None
+    resources: Mapping[str, Any]
     #: The job is a message of a broadcast, whose hash is shared: it bears no mark of this run.
-    shared: bool = False
+    shared: bool
+    #: Context variables of this run alone.
+    context: contextvars.Context
+    #: Gets the settle record, or None when the run has ended by a call of its own.
+    on_end: Callable[..., None]
+    job: Job[Any, Any] = field(init=False)
+    steps: Any = None
     task: asyncio.Task[None] | None = None
     #: Fires at the job's timeout; after an abort, when the processor had long enough to obey.
     timer: asyncio.TimerHandle | None = None

@@ -54,21 +54,33 @@ class Runner:
             claim.fields["state"] = b"delayed"
             context.emit("budget_exceeded", Job(context.queue, claim.job_id, claim.fields))
             return
-        run = JobRun(claim.entry, claim.processed_on, context.worker_id, claim.stop, self._give_up)
-        job: Job[Any, Any] = Job(context.queue, claim.job_id, claim.fields, run)
-        run.job, run.on_end, run.shared = job, on_end, context.subscription is not None
-        claim.fields["state"] = b"active"
-        claim.fields["processedOn"] = claim.fields["lastActive"] = claim.processed_on.encode()
-        context.running[claim.job_id] = run
-        run.context, run.resources = self._lifespan.variables.copy(), self._lifespan.resources
+        entry, job_id, fields, processed_on, stop = claim
+        fields["state"] = b"active"
+        fields["processedOn"] = fields["lastActive"] = processed_on.encode()
+        lifespan, shared = self._lifespan, context.subscription is not None
+        variables = lifespan.variables.copy()
+        run = JobRun(
+            entry,
+            processed_on,
+            context.worker_id,
+            stop,
+            self._give_up,
+            lifespan.resources,
+            shared,
+            variables,
+            on_end,
+        )
+        job: Job[Any, Any] = Job(context.queue, job_id, fields, run)
+        run.job = job
+        context.running[job_id] = run
         if self._closing:
             run.abort("closing")
         else:
             self._drained = False
             if context.events.listening("active"):
                 context.emit("active", job)
-        run.task = asyncio.get_running_loop().create_task(self._process(run), context=run.context)
-        if not self._closing and claim.fields.get("opts", b"{}") != b"{}":
+        run.task = asyncio.get_running_loop().create_task(self._process(run), context=variables)
+        if not self._closing and fields.get("opts", b"{}") != b"{}":
             self._apply_options(run)
 
     def _apply_options(self, run: JobRun) -> None:
@@ -107,20 +119,18 @@ class Runner:
 
     def settled(self, record: SettleRecord, answer: str) -> None:
         """Emit what the server made of a result: "ok", "retrying", "failed", or that it was not recorded."""
-        self._emit_outcome(record, answer)
+        if answer in ("lost", "refused"):
+            self._context.report(lost_error(record.run))
+        elif record.error is not None:
+            self._failed(record, runs_again=answer == "retrying")
+        elif self._context.events.listening("completed"):
+            job = record.run.job
+            job.fields["state"] = b"completed"
+            self._context.emit("completed", job, record.result)
         _part(record.run)
 
-    def _emit_outcome(self, record: SettleRecord, answer: str) -> None:
+    def _failed(self, record: SettleRecord, *, runs_again: bool) -> None:
         context, job = self._context, record.run.job
-        if answer in ("lost", "refused"):
-            context.report(lost_error(record.run))
-            return
-        if record.error is None:
-            if context.events.listening("completed"):
-                job.fields["state"] = b"completed"
-                context.emit("completed", job, record.result)
-            return
-        runs_again = answer == "retrying"
         if runs_again:
             context.promotion.ring()
         job.fields["state"] = b"delayed" if runs_again else b"failed"
