@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any, Self
 
@@ -97,9 +97,9 @@ class Connection:
             raise read_only_error(function)
         return await self._client.call(fcall_words("FCALL", function, key, args), key, repeat=False)
 
-    def read(self, function: str, key: str, *args: Arg) -> Coroutine[Any, Any, Any]:
+    async def read(self, function: str, key: str, *args: Arg) -> Any:
         """Call one of our `no-writes` functions; repeated once when the connection breaks."""
-        return self._client.call(fcall_words("FCALL_RO", function, key, args), key, repeat=True)
+        return await self._client.call(fcall_words("FCALL_RO", function, key, args), key, repeat=True)
 
     async def read_many(self, calls: Sequence[tuple[str, str, *tuple[Arg, ...]]]) -> list[Any]:
         """Make many `read` calls, each (function, key, *args), in one round trip a node.
