@@ -339,14 +339,10 @@ class Worker(QueueBase, EventSource[DataT, ResultT]):
         await self.start()
         outcome = None
         if self._state == "running":
-            outcome, _ = await first_of(self._until_done(), self._closed.wait())
+            outcome, _ = await first_of(until_empty(await self.context()), self._closed.wait())
         await self.close()
         if isinstance(outcome, GlideMQError):
             raise outcome
-
-    async def _until_done(self) -> None:
-        """Return when nothing is left to do."""
-        await until_empty(await self.context())
 
     @property
     def is_running(self) -> bool:
