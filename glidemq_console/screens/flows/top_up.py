@@ -17,7 +17,7 @@ from ...model.flows import Cap, TopUpRequest, caps_of
 from ...text import format as fmt
 from ...text.parse import parse_amount
 from ...text.safe import cell_fit, cell_pad, short
-from ...widgets.dialogs.dialog import Dialog, key_label
+from ...widgets.dialogs.dialog import FilledDialog, key_label
 from ...widgets.safe_input import Entry
 from ...widgets.status_line import PartsView
 from ...widgets.styled import Parts, Styled, dim, label
@@ -36,7 +36,7 @@ REST_S = 0.2
 _NAMES, _FIGURES = 14, 24
 
 
-class TopUpDialog(Dialog[TopUpRequest | None]):
+class TopUpDialog(FilledDialog[TopUpRequest]):
     """One field a cap; below them what is parked, what would be released, what remains."""
 
     DEFAULT_CSS: ClassVar[str] = """
@@ -203,21 +203,12 @@ class TopUpDialog(Dialog[TopUpRequest | None]):
         if not button.disabled:
             button.focus()
 
-    def on_button_pressed(self, event: Button.Pressed) -> None:
-        if event.button.id == "dialog-yes":
-            self.action_go_on()
-        else:
-            self.dismiss(None)
-
     def action_go_on(self) -> None:
         if self._previewed is not None and not self.query_one("#dialog-yes", Button).disabled:
             self.dismiss(self._previewed)
         else:
             # What would happen is shown before anything does.
             self._goes_on = self._previewed is None
-
-    def action_leave(self) -> None:
-        self.dismiss(None)
 
 
 class TopUpScreen(ConsoleScreen):

@@ -273,7 +273,20 @@ class ConfirmDialog(Dialog[bool]):
         self.dismiss(False)
 
 
-class PromptDialog(Dialog[str | None]):
+class FilledDialog(Dialog[Result | None]):
+    """Ask for something to be filled in; None means the person thought better of it."""
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        if event.button.id == "dialog-yes":
+            self.action_go_on()
+        else:
+            self.dismiss(None)
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+
+class PromptDialog(FilledDialog[str]):
     """Ask for a line of text; None means the person thought better of it."""
 
     def __init__(
@@ -319,12 +332,6 @@ class PromptDialog(Dialog[str | None]):
     def on_input_submitted(self) -> None:
         self.action_go_on()
 
-    def on_button_pressed(self, event: Button.Pressed) -> None:
-        if event.button.id == "dialog-yes":
-            self.action_go_on()
-        else:
-            self.dismiss(None)
-
     def action_go_on(self) -> None:
         text = self.query_one("#dialog-input", Input).value
         problem = self._validator(text) if self._validator is not None else None
@@ -333,6 +340,3 @@ class PromptDialog(Dialog[str | None]):
             return
         self.query_one("#dialog-problem", Static).update(clean(problem, single_line=True, limit=200))
         self.query_one("#dialog-input").focus()
-
-    def action_leave(self) -> None:
-        self.dismiss(None)

@@ -8,11 +8,11 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
-from textual.widgets import Button, Input, Static
+from textual.widgets import Input, Static
 
 from ...text.safe import clean
 from ..safe_input import Entry
-from .dialog import Dialog
+from .dialog import FilledDialog
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Field:
     problem: Callable[[str], str | None]
 
 
-class FormDialog(Dialog[tuple[str, ...] | None]):
+class FormDialog(FilledDialog[tuple[str, ...]]):
     """Ask for the fields of a form; None means the person thought better of it."""
 
     DEFAULT_CSS: ClassVar[str] = """
@@ -68,12 +68,6 @@ class FormDialog(Dialog[tuple[str, ...] | None]):
         else:
             self.action_go_on()
 
-    def on_button_pressed(self, event: Button.Pressed) -> None:
-        if event.button.id == "dialog-yes":
-            self.action_go_on()
-        else:
-            self.dismiss(None)
-
     def action_go_on(self) -> None:
         entries = [self.query_one(f"#field-{index}", Input) for index in range(len(self._fields))]
         for field, entry in zip(self._fields, entries, strict=True):
@@ -84,6 +78,3 @@ class FormDialog(Dialog[tuple[str, ...] | None]):
                 entry.focus()
                 return
         self.dismiss(tuple(entry.value for entry in entries))
-
-    def action_leave(self) -> None:
-        self.dismiss(None)
