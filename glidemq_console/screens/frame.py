@@ -233,7 +233,8 @@ class ConsoleScreen(FilteredScreen):
             left = [Styled(f"no answer for {fmt.age(snapshot.link.since_ms, now)}", "warning", "bold")]
         elif snapshot.trouble is not None:
             left = [Styled(short(snapshot.trouble, 200), "warning")]
-        elif now < self._new_until_ms:
+        elif now < self._new_until_ms and not self.filter_text:
+            # Long filters need the line; who filters has begun without these.
             left = first_keys(self.SCOPE, self.console.keymap)
         elif self.has_class("-low") and (way := self._way()):
             left = [dim(way)]

@@ -66,6 +66,12 @@ async def test_the_first_visit_of_a_screen_shows_three_keys_and_the_next_does_no
             return app.screen.query_one("#status", StatusLine).text
 
         assert status().startswith("enter its jobs   ! what is wrong   ? every key")
+        await pilot.press("slash", *"rag", "enter")
+        await settled(pilot)
+        assert status().startswith("/rag")
+        await pilot.press("escape")
+        await settled(pilot)
+        assert status().startswith("enter its jobs")
         app.screen._new_until_ms = 0  # type: ignore[attr-defined]  # its time is over
         await pilot.press("7")
         await settled(pilot)
