@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from conftest import eventually
+from textual import events
 from textual.pilot import Pilot
 
 from glidemq_console.app import ConsoleApp
@@ -42,9 +43,10 @@ def told(pilot: Pilot[int], words: str) -> Callable[[], bool]:
 
 
 async def enter(pilot: Pilot[int], line: str) -> None:
-    """Type a line behind `:` and enter it."""
-    names = {" ": "space", "!": "exclamation_mark", ":": "colon", "-": "minus", ".": "full_stop", "@": "at"}
-    await pilot.press(*(names.get(key, key) for key in f":{line}"), "enter")
+    """Paste a line behind `:` and enter it: typed, each of its keys would be drawn."""
+    await pilot.press("colon")
+    pilot.app.post_message(events.Paste(line))
+    await pilot.press("enter")
     await pilot.pause()
 
 
