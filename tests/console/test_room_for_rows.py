@@ -13,8 +13,8 @@ from glidemq_console.screens.limits.screen import LimitsScreen
 from .fixed import LIVE, config
 from .fixed_flows import CASES
 from .fixed_workers import workers_script
+from .photograph import settle
 from .pilot_kit import text_on
-from .test_snapshots import settle
 
 
 @pytest.mark.parametrize("size", [(80, 24), (60, 15)])
