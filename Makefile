@@ -11,12 +11,13 @@ ARGS   ?=
 # Processes that run tests: most tests wait rather than work, so more than there are cores. WORKERS=0 runs them in one.
 WORKERS ?= 10
 FAULT_WORKERS ?= 2
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 # Hundreds of processes start during the tests: each would compile every module it imports where this is set.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults soak soak-console check format screenshots tour bench bench-gate clean
+.PHONY: help demo test test-all test-faults soak soak-console check format screenshots tour bench bench-gate clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -24,10 +25,15 @@ help:  ## list the targets
 demo: $(DEMO)  ## open the console on an embedded server with a live workload
 	@$(BIN)/glidemq demo $(ARGS)
 
-test: $(READY)  ## run the tests against a real Valkey
-	@# In a new clone one process compiles the tests, not each of them.
-	@test -d tests/__pycache__ || $(BIN)/python -m pytest -q --collect-only >/dev/null
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+test: $(READY) tests/__pycache__  ## run the tests that a change is checked with, against a real Valkey
+	$(PYTEST) -m "not thorough" $(ARGS)
+
+test-all: $(READY) tests/__pycache__  ## run every test: also each key in each situation, programs of the pages, the demo, packages
+	$(PYTEST) $(ARGS)
+
+# In a new clone one process compiles the tests, not each of those that run them.
+tests/__pycache__: $(READY)
+	@test -d $@ || $(BIN)/python -m pytest -q --collect-only >/dev/null
 
 test-faults: $(READY)  ## run the workload through every fault schedule, briefly
 	$(BIN)/python -m pytest -n $(FAULT_WORKERS) tests/faults $(ARGS)

@@ -30,6 +30,8 @@ from .fixed_workers import SERVING
 from .test_cost_snapshots import WHY
 from .test_cost_snapshots import known as spent
 
+pytestmark = pytest.mark.thorough
+
 #: Keys that end the console, leave the screen for good, or wait for a program outside.
 LEAVING = {"q", "ctrl+q", *(spec.key for spec in SCREENS)}
 MOVING = (

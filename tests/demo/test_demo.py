@@ -23,6 +23,8 @@ from glidemq_console.demo.options import GUEST_PREFIX, DemoOptions
 from glidemq_core import Connection, FlowBudget, Queue, Retention, connect
 from glidemq_core.watch import Watch
 
+pytestmark = pytest.mark.thorough
+
 QUEUES = ["chat", "moderation", "agent", "rag", "rag-steps", "research", "webhooks", "nightly-digest"]
 COMMAND = [sys.executable, "-m", "glidemq_console"]
 SUMMARY = {"completed", "failed", "tokens", "suspended", "approved", "rejected", "ok"}

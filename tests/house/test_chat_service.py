@@ -20,7 +20,7 @@ from kits.snippets import ROOT, blocks, environment
 PAGE = ROOT / "examples" / "chat_service" / "README.md"
 FOLDER = ROOT / "examples"
 
-pytestmark = pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
+pytestmark = [pytest.mark.thorough, pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")]
 
 
 def commands(port: int) -> list[str]:

@@ -24,6 +24,8 @@ sys.path.insert(0, str(ROOT / "packaging"))
 
 from run_dockerfile import parse
 
+pytestmark = pytest.mark.thorough
+
 DEPLOY = ROOT / "examples" / "deploy"
 UNIT = DEPLOY / "glidemq-worker.service"
 GLIDEMQ = str(Path(sys.executable).parent / "glidemq")

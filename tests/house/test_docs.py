@@ -17,6 +17,7 @@ from glidemq_core.server.functions import LIBRARY
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda page: page.stem)
 async def test_the_page_runs(page: Path, connection: Connection, server_url: str, tmp_path: Path) -> None:
     shown = [block.text for block in blocks(page, "output")]

@@ -18,6 +18,8 @@ from conftest import eventually
 
 from glidemq_core import Connection, Queue
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[2]
 
 

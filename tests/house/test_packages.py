@@ -18,6 +18,8 @@ from packaging.requirements import Requirement
 
 from glidemq_core import installed
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "packaging" / "core"
 #: What only the console needs.

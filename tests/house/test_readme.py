@@ -19,6 +19,8 @@ from glidemq_console.cli.program import GLOBAL_PARAMETERS
 from glidemq_core import Queue
 from glidemq_core.server.connection import Connection
 
+pytestmark = pytest.mark.thorough
+
 README = ROOT / "README.md"
 
 

@@ -32,6 +32,8 @@ from glidemq_core import (
 )
 from glidemq_core.server.functions import LIBRARY
 
+pytestmark = pytest.mark.thorough
+
 PAGE = ROOT / "docs" / "security.md"
 [_BLOCK] = blocks(PAGE, "acl")
 #: Rules of each user, as ACL SETUSER takes them.
