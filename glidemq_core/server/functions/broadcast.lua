@@ -3,8 +3,8 @@
 -- Records of ours: P:deliveries:<subscription>, a hash of entry -> "<consumer> <processedOn> <latest heartbeat> <id>" of
 -- the runs that go on; and `stalls` in P:job:<id>:sub:<subscription>, beside the attempts `a` that peers count there.
 
-local ID, ENTRY, PROCESSED_ON, OUTCOME, ATTEMPTS, BACKOFF = 1, 2, 3, 4, 5, 6
-local FALLBACKS, TOKENS, LEDGER, VALUE = 8, 9, 10, 12
+local ID, ENTRY, PROCESSED_ON, OUTCOME, TOKENS, LEDGER, VALUE = 1, 2, 3, 4, 6, 7, 9
+local ATTEMPTS, BACKOFF, FALLBACKS = 14, 15, 16
 
 local COUNTERS_S = 86400 -- how long the counters of a subscription outlive the latest failure or stall, s
 local PAGE = 32 -- entries of one read

@@ -198,13 +198,13 @@ function claim.apply_limits(P, c, batch, now)
     c.why = "paused"
     return false
   end
-  local limit = util.num(meta[2])
+  local limit = meta[2] and util.num(meta[2]) or 0
   if limit > 0 then
     local pending = try("XPENDING", P .. ":stream", batch.group or GROUP)
     local room = limit - (pending.err and 0 or pending[1]) - max(0, util.num(util.text(P .. ":list-active")))
     if room < c.want then c.want, c.why = max(0, room), "concurrency" end
   end
-  local rate_max, duration = util.num(meta[3]), util.num(meta[4])
+  local rate_max, duration = meta[3] and util.num(meta[3]) or 0, meta[4] and util.num(meta[4]) or 0
   if rate_max <= 0 then rate_max, duration = batch.rate_max, batch.rate_duration end
   if rate_max > 0 and duration > 0 then
     local f = call("HMGET", P .. ":rate", "windowStart", "count")
@@ -292,7 +292,7 @@ end
 local function fill(P, c, batch, now)
   if not claim.apply_limits(P, c, batch, now) then return end
   local ready = false
-  if try("EXISTS", P .. ":priority", P .. ":lifo") ~= 0 then
+  if not batch.quiet and try("EXISTS", P .. ":priority", P .. ":lifo") ~= 0 then
     for _, list in ipairs({ ":priority", ":lifo" }) do
       ready = take_listed(P, c, list, batch.consumer, now) or ready
     end

@@ -69,10 +69,9 @@ end
 
 -- Whether any of these groups has parked jobs: mostly none has, which one look tells.
 function groups.any_parked(P, keys)
-  local rows, prefix, found = {}, P .. ":groupq:", 0
+  local rows, prefix = {}, P .. ":groupq:"
   for i, key in ipairs(keys) do rows[i] = prefix .. key end
-  for from = 1, #rows, 1000 do found = found + call("EXISTS", unpack(rows, from, min(from + 999, #rows))) end
-  return found > 0
+  return util.existing(rows) > 0
 end
 
 -- Jobs that have started (their groups and ids) are not parked any more.

@@ -89,9 +89,14 @@ end
 
 -- A script may unpack some 8000 values at most; variadic commands go out in slices.
 function util.sliced(command, key, list, first)
-  local total = 0
-  for from = 1, #list, 1000 do
-    local to = min(from + 999, #list)
+  local total, count = 0, #list
+  if count == 0 then return 0 end
+  if count <= 1000 then
+    if first then return call(command, key, first, unpack(list)) end
+    return call(command, key, unpack(list))
+  end
+  for from = 1, count, 1000 do
+    local to = min(from + 999, count)
     if first then
       total = total + call(command, key, first, unpack(list, from, to))
     else
@@ -99,6 +104,14 @@ function util.sliced(command, key, list, first)
     end
   end
   return total
+end
+
+-- How many of these keys there are.
+function util.existing(keys)
+  if #keys <= 1000 then return call("EXISTS", unpack(keys)) end
+  local found = 0
+  for from = 1, #keys, 1000 do found = found + call("EXISTS", unpack(keys, from, min(from + 999, #keys))) end
+  return found
 end
 
 -- End the call with an error. For before anything was changed: what was written stays.
@@ -212,8 +225,8 @@ function metrics.add(P, kind, now, count, duration)
   if minute ~= bucket then bucket, bucket_field = minute, "m:" .. util.int(minute) .. ":" end
   local total = try("HINCRBY", key, bucket_field .. "c", count)
   if type(total) ~= "number" then return end
-  if duration > 0 then try("HINCRBY", key, bucket_field .. "d", util.int(duration)) end
-  if floor(total / 1000) > floor((total - count) / 1000) then
+  if duration > 0 then try("HINCRBY", key, bucket_field .. "d", duration - duration % 1) end
+  if total % 1000 < count then
     local stale = {}
     for _, field in ipairs(call("HKEYS", key)) do
       local old = tonumber(field:match("^m:(%d+):"))

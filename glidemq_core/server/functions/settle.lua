@@ -2,10 +2,10 @@
 -- all that follows from it, each part guarded, so that no record can keep another from being settled.
 
 local HEADS, VALUES = 2, 3 -- arguments of an exchange: heads of settled runs, their results and reasons
--- A run: the words of its head in order, its result or reason, then what is found out about it.
-local ID, ENTRY, PROCESSED_ON, OUTCOME, ATTEMPTS, BACKOFF = 1, 2, 3, 4, 5, 6
-local RETENTION, FALLBACKS, TOKENS, LEDGER, SEEN, VALUE = 7, 8, 9, 10, 11, 12
-local ANSWER, FIELDS, MADE, LOST, WRITTEN, LETTER = 13, 14, 15, 16, 17, 18
+-- A run: words of its head, its result or reason, what is found out about it, whether it is a success of which there is
+-- nothing more to say, then what only one has that failed.
+local ID, ENTRY, PROCESSED_ON, OUTCOME, RETENTION, TOKENS, LEDGER, SEEN, VALUE = 1, 2, 3, 4, 5, 6, 7, 8, 9
+local ANSWER, FIELDS, LOST, SIMPLE, ATTEMPTS, BACKOFF, FALLBACKS, LETTER, MADE = 10, 11, 12, 13, 14, 15, 16, 17, 18
 
 local HEAD = "([^\31]*)\31([^\31]*)\31([^\31]*)\31(%d+)\31([^\30]*)\30"
 local REST = "^" .. ("([^\31]*)\31"):rep(7) .. "(.*)$"
@@ -55,26 +55,36 @@ end
 -- The runs that an exchange brings, and the entries they hold. Few long arguments cost less than many short ones.
 function settle.read_runs(args)
   local out, entries, n, values, at = {}, {}, 0, args[VALUES], 1
-  for id, entry, processed_on, bytes, rest in (args[HEADS] or ""):gmatch(HEAD) do
-    n, bytes = n + 1, tonumber(bytes)
-    local outcome, attempts, backoff, retention, fallbacks, tokens, header, seen = "c", "0", "0", "", "", "", "", ""
-    local letter = 0
-    if rest == "" then -- a plain success of which there is nothing to say
+  local length, bytes = nil, 0
+  for id, entry, processed_on, text, rest in (args[HEADS] or ""):gmatch(HEAD) do
+    n = n + 1
+    if text ~= length then length, bytes = text, tonumber(text) end -- mostly as long as the one before
+    local value = values:sub(at, at + bytes - 1)
+    at = at + bytes
+    if rest == "" then
+      out[n] = { id, entry, processed_on, "c", "", "", "", "", value, false, false, false, entry ~= "" }
     elseif rest:byte() == 46 then
-      seen = rest:sub(2)
+      out[n] = { id, entry, processed_on, "c", "", "", "", rest:sub(2), value, false, false, false, false }
     elseif not rest:find("\31", 1, true) then
-      retention = rest
+      out[n] = { id, entry, processed_on, "c", rest, "", "", "", value, false, false, false, false }
     else
-      outcome, attempts, backoff, retention, fallbacks, tokens, header, seen = rest:match(REST)
-      if outcome ~= "c" then letter = tonumber(seen:match("d(%d+)") or 0) end
+      local outcome, attempts, backoff, retention, fallbacks, tokens, header, seen = rest:match(REST)
+      local letter = outcome ~= "c" and tonumber(seen:match("d(%d+)") or 0) or 0
+      out[n] = { id, entry, processed_on, outcome, retention, tokens, header, seen, value, false, false, false, false,
+        attempts, backoff, fallbacks, letter > 0 and values:sub(at, at + letter - 1), false }
+      at = at + letter
     end
-    out[n] = { id, entry, processed_on, outcome, attempts, backoff, retention, fallbacks, tokens, header, seen,
-      values:sub(at, at + bytes - 1), false, false, false, false, false,
-      letter > 0 and values:sub(at + bytes, at + bytes + letter - 1) }
-    at = at + bytes + letter
     if entry ~= "" then entries[#entries + 1] = entry end
   end
   return out, entries
+end
+
+-- Add keys to a list that tell whether jobs that end have sets of parents, or there are early signals for any job.
+function settle.others(P, settled, keys)
+  local n, prefix = #keys + 1, P .. ":parents:"
+  keys[n] = P .. ":early-index"
+  for i, run in ipairs(settled) do keys[n + i] = prefix .. run[ID] end
+  return keys
 end
 
 -- Acknowledge all entries at once; returns the set of those that were pending no more (settled or re-dispatched
@@ -90,30 +100,25 @@ local function acknowledge(P, entries)
   return foreign
 end
 
--- Decide what becomes of a run, and note its job for the set that it goes to.
-local function decide(run, now, stamp, places)
-  local answer, score = "ok", stamp
-  if run[OUTCOME] ~= "c" then
-    local f = run[FIELDS]
-    local made, limit = util.num(f[ATTEMPTS_MADE]) + 1, tonumber(run[ATTEMPTS])
-    run[MADE], answer = util.int(made), limit > 0 and made < limit and "retrying" or "failed"
-    if answer == "retrying" then
-      score = util.int(util.num(f[PRIORITY]) * PRIORITY_STEP + now + tonumber(run[BACKOFF]))
-    end
-  end
-  run[ANSWER] = answer
-  local members = places[answer]
-  members[#members + 1], members[#members + 2] = score, run[ID]
+-- Decide what becomes of a run that failed, and when it is tried again, as the score of its job.
+local function decide(run, now, stamp)
+  local f = run[FIELDS]
+  local made, limit = util.num(f[ATTEMPTS_MADE]) + 1, tonumber(run[ATTEMPTS])
+  run[MADE] = util.int(made)
+  if limit <= 0 or made >= limit then return "failed", stamp end
+  return "retrying", util.int(util.num(f[PRIORITY]) * PRIORITY_STEP + now + tonumber(run[BACKOFF]))
 end
 
--- Write the ends of runs into their jobs.
-local function write(P, settled, places, stamp)
+-- Write the ends of runs into their jobs, except of those whose set refused them. `progress` counts the runs.
+local function write(P, settled, refused, stamp, progress)
   local prefix = P .. ":job:"
-  for _, run in ipairs(settled) do
+  for i, run in ipairs(settled) do
     local answer = run[ANSWER]
-    if not run[LOST] and places[answer] then
+    if not run[LOST] then
       local key = prefix .. run[ID]
-      if answer == "ok" then
+      if refused[answer] then
+        run[ANSWER] = "unrecorded"
+      elseif answer == "ok" then
         call("HSET", key, "state", "completed", "returnvalue", run[VALUE], "finishedOn", stamp)
       elseif answer == "retrying" then
         call("HSET", key, "state", "delayed", "failedReason", run[VALUE], "processedOn", stamp, "attemptsMade", run[MADE])
@@ -122,8 +127,8 @@ local function write(P, settled, places, stamp)
         call("HSET", key, "state", "failed", "failedReason", run[VALUE], "finishedOn", stamp, "processedOn", stamp,
           "attemptsMade", run[MADE])
       end
-      run[WRITTEN] = true
     end
+    progress[1] = i
   end
 end
 
@@ -148,9 +153,10 @@ local function read_fields(key, run)
 end
 
 -- The runs that are recorded, which then have an answer of their own; what could not be written is "unrecorded":
--- its job is still running, with its entry or its place in the index, and its end may be sent again.
+-- its job is still running, with its entry or its place in the index, and its end may be sent again. True if there is such.
 local function record(P, settled, foreign, now, batch)
-  local places, seen, stamp, prefix = { ok = {}, failed = {}, retrying = {} }, {}, batch.stamp, P .. ":job:"
+  local places, refused, seen, stamp, prefix = { ok = {}, failed = {}, retrying = {} }, {}, {}, batch.stamp, P .. ":job:"
+  local missed = false
   for _, run in ipairs(settled) do
     local id, entry = run[ID], run[ENTRY]
     local f, unknown = read_fields(prefix .. id, run)
@@ -158,41 +164,46 @@ local function record(P, settled, foreign, now, batch)
     local mine = f[STATE] == "active" and not seen[id]
     if entry ~= "" then mine = mine and not foreign[entry] else mine = mine and f[STARTED] == run[PROCESSED_ON] end
     if unknown then
-      run[ANSWER], run[LOST] = "unrecorded", true
+      run[ANSWER], run[LOST], missed = "unrecorded", true, true
     elseif mine then
-      seen[id] = true
-      decide(run, now, stamp, places)
+      local answer, score = "ok", stamp
+      if run[OUTCOME] ~= "c" then answer, score = decide(run, now, stamp) end
+      local members = places[answer]
+      local n = #members
+      seen[id], run[ANSWER], members[n + 1], members[n + 2] = true, answer, score, id
     else
       run[ANSWER], run[LOST] = earlier_answer(f, run, stamp, batch.repeated), true
     end
   end
   for answer, members in pairs(places) do
     if #members > 0 and not util.attempt(util.sliced, "ZADD", P .. ":" .. PLACES[answer], members) then
-      places[answer] = false
+      refused[answer], missed = true, true
     end
   end
-  util.attempt(write, P, settled, places, stamp)
-  for _, run in ipairs(settled) do
-    if not (run[LOST] or run[WRITTEN]) then run[ANSWER] = "unrecorded" end
+  local progress = { 0 }
+  if util.attempt(write, P, settled, refused, stamp, progress) then return missed end
+  for i = progress[1] + 1, #settled do
+    if not settled[i][LOST] then settled[i][ANSWER] = "unrecorded" end
   end
+  return true
 end
 
--- Delete the entries of recorded runs; give those of the others back to their consumer.
-local function end_entries(P, settled, consumer)
-  local gone, unrecorded = {}, {}
-  for _, run in ipairs(settled) do
-    local entry = run[ENTRY]
-    if entry == "" then -- of a list
-    elseif run[ANSWER] == "unrecorded" then
-      unrecorded[#unrecorded + 1] = entry
-    else
-      gone[#gone + 1] = entry
+-- Delete the entries of recorded runs; give those of the others, if some were `missed`, back to their consumer.
+local function end_entries(P, settled, entries, missed, consumer)
+  local gone = entries
+  if missed then
+    gone = {}
+    for _, run in ipairs(settled) do
+      local entry = run[ENTRY]
+      if entry == "" then -- of a list
+      elseif run[ANSWER] == "unrecorded" then
+        util.attempt(call, "XCLAIM", P .. ":stream", GROUP, consumer, 0, entry, "FORCE", "JUSTID")
+      else
+        gone[#gone + 1] = entry
+      end
     end
   end
   if #gone > 0 then util.attempt(util.sliced, "XDEL", P .. ":stream", gone) end
-  for _, entry in ipairs(unrecorded) do
-    util.attempt(call, "XCLAIM", P .. ":stream", GROUP, consumer, 0, entry, "FORCE", "JUSTID")
-  end
 end
 
 -- Send the copy of a job that has failed for good to the queue of dead letters: at once where this call reaches it, else by
@@ -237,15 +248,11 @@ local function follow_up(P, run, now, batch, has_parents, emit, none_parked)
   return outbox
 end
 
--- Whether any of the jobs has a set of parents, and whether there are early signals for any job: mostly neither, which one
--- look tells.
+-- Whether any of the jobs has a set of parents, and whether there are early signals for any job.
 local function have_others(P, settled)
-  local index, prefix = P .. ":early-index", P .. ":parents:"
-  local keys, found = { index }, 0
-  for i, run in ipairs(settled) do keys[i + 1] = prefix .. run[ID] end
-  for from = 1, #keys, 1000 do found = found + call("EXISTS", unpack(keys, from, min(from + 999, #keys))) end
+  local found = util.existing(settle.others(P, settled, {}))
   if found == 0 then return false, false end
-  local early = call("EXISTS", index)
+  local early = call("EXISTS", P .. ":early-index")
   return found > early, early == 1
 end
 
@@ -259,44 +266,68 @@ local function is_none_parked(P, settled)
   return #keys == 0 or not groups.any_parked(P, keys)
 end
 
--- Settle the runs that an exchange brings; returns the answers in their order, none if every one is ok, and whether an entry
+-- What ends add up to, for what is done once a call. One that is tried again counts its tokens only.
+local function add_up(P, run, answer, sums)
+  local id, rule = run[ID], run[RETENTION]
+  if run[ENTRY] == "" then sums.listed[#sums.listed + 1] = id end
+  if run[TOKENS] ~= "" then sums.tokens = sums.tokens + util.num(run[TOKENS]) end
+  if answer == "retrying" then return end
+  if answer == "ok" and run[SEEN]:find("k", 1, true) then util.attempt(steps.forget, P, id) end
+  if rule ~= "" and (rule == "all" or rule ~= sums.rule or answer ~= sums.answer) then
+    sums.ruled[#sums.ruled + 1], sums.rule, sums.answer = { PLACES[answer], id, rule }, rule, answer
+  end
+end
+
+-- Do once what the ends of a call ask for. `ended`: runs that are not tried again.
+local function conclude(P, sums, ended, has_early, now)
+  if #sums.listed > 0 then util.attempt(runs.leave_list, P, sums.listed) end
+  if has_early and #ended > 0 then
+    local ids = {}
+    for i, run in ipairs(ended) do ids[i] = run[ID] end
+    util.attempt(jobs.drop_early, P, ids)
+  end
+  if #sums.ruled > 0 then util.attempt(jobs.retain, P, sums.ruled, now) end
+end
+
+-- Settle the runs that an exchange brings (`batch.runs`); returns the answers in their order, none if every one is ok, and whether an entry
 -- waits in the outbox.
-function settle.all(P, args, now, batch)
-  if #args < HEADS then return {}, false end
-  local settled, entries = settle.read_runs(args)
-  record(P, settled, acknowledge(P, entries), now, batch)
-  end_entries(P, settled, batch.consumer)
-  local has_parents, has_early = have_others(P, settled)
+function settle.all(P, _, now, batch)
+  local settled, entries = batch.runs, batch.entries
+  batch.runs, batch.entries = nil, nil -- they may be large, and a batch outlives its call
+  if #settled == 0 then return {}, false end
+  local missed = record(P, settled, acknowledge(P, entries), now, batch)
+  end_entries(P, settled, entries, missed, batch.consumer)
+  local has_parents, has_early = false, false
+  if not batch.quiet then has_parents, has_early = have_others(P, settled) end
   local none_parked = is_none_parked(P, settled)
-  local outbox, tokens, all_ok, last, last_rule, last_answer = false, 0, true, #settled, nil, nil
-  local counts, times, listed, ended, ruled = { ok = 0, failed = 0 }, { ok = 0, failed = 0 }, {}, {}, {}
+  local outbox, all_ok, last, stream = false, true, #settled, P .. ":events"
+  local sums, ended = { tokens = 0, listed = {}, ruled = {} }, {}
+  local counts, times, stamp, started = { ok = 0, failed = 0 }, { ok = 0, failed = 0 }, nil, 0
   for i, run in ipairs(settled) do
-    local answer = run[ANSWER]
+    local answer, f = run[ANSWER], run[FIELDS]
     if answer ~= "ok" then all_ok = false end
     if not run[LOST] and answer ~= "unrecorded" then
-      local id = run[ID]
-      if run[ENTRY] == "" then listed[#listed + 1] = id end
-      if run[TOKENS] ~= "" then tokens = tokens + util.num(run[TOKENS]) end
       if answer ~= "retrying" then
-        ended[#ended + 1] = id
-        counts[answer] = counts[answer] + 1
-        times[answer] = times[answer] + max(0, now - util.num(run[FIELDS][STARTED], now))
-        if answer == "ok" and run[SEEN]:find("k", 1, true) then util.attempt(steps.forget, P, id) end
-        local rule = run[RETENTION]
-        if rule ~= "" and (rule == "all" or rule ~= last_rule or answer ~= last_answer) then
-          ruled[#ruled + 1], last_rule, last_answer = { PLACES[answer], id, rule }, rule, answer
-        end
+        -- Those that were claimed together began together.
+        if f[STARTED] ~= stamp then stamp, started = f[STARTED], util.num(f[STARTED], now) end
+        counts[answer], ended[#ended + 1] = counts[answer] + 1, run
+        if started < now then times[answer] = times[answer] + now - started end
       end
-      outbox = follow_up(P, run, now, batch, has_parents, i == last and events.emit or events.emit_more, none_parked)
-        or outbox
+      if run[SIMPLE] and #f == PARENT and not f[BUDGET] and not has_parents and i < last then
+        if batch.events then
+          try("XADD", stream, "*", "event", "completed", "jobId", run[ID], "returnvalue", run[VALUE])
+        end
+      else
+        add_up(P, run, answer, sums)
+        outbox = follow_up(P, run, now, batch, has_parents, i == last and events.emit or events.emit_more, none_parked)
+          or outbox
+      end
     end
   end
   if batch.metrics then metrics.add(P, "completed", now, counts.ok, times.ok) end
   metrics.add(P, "failed", now, counts.failed, times.failed)
-  if batch.count_tokens then settle.count_tokens(P, tokens, batch.tpm_duration, now) end
-  if #listed > 0 then util.attempt(runs.leave_list, P, listed) end
-  if has_early and #ended > 0 then util.attempt(jobs.drop_early, P, ended) end
-  if #ruled > 0 then util.attempt(jobs.retain, P, ruled, now) end
+  if batch.count_tokens then settle.count_tokens(P, sums.tokens, batch.tpm_duration, now) end
+  conclude(P, sums, ended, has_early, now)
   return all_ok and {} or settle.answers(settled), outbox
 end
 
