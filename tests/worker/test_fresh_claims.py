@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -152,3 +153,77 @@ async def test_an_ordered_job_tells_a_parent_that_it_was_given_while_it_ran(benc
 
     assert await settle(bench, "g", run) == ["ok"]
     assert await bench.field(parent, "state") == "waiting"
+
+
+# Children that complete together ---------------------------------------------------------------------------------
+
+
+async def family(bench: Bench, sizes: dict[str, int]) -> list[tuple[Any, ...]]:
+    """Parents of custom ids that wait, and the runs of their children, which interleave."""
+    for parent in sizes:
+        await bench.add("parent", job_id=parent)
+    for run in await claim(bench, len(sizes)):
+        await bench.command(
+            "SADD", f"{P}:deps:{run[0]}", *(f"{P}:{run[0]}-{n}" for n in range(sizes[run[0]]))
+        )
+        assert (await bench.scope.call("wait_children", *run[:3], bench.scope.now_ms(), ""))[0] == b"ok"
+    for number in range(max(sizes.values())):
+        for parent, size in sizes.items():
+            if number < size:
+                await bench.add("child", job_id=f"{parent}-{number}")
+                key = f"{P}:job:{parent}-{number}"
+                await bench.command("HSET", key, "parentId", parent, "parentQueue", "q")
+    return list(await claim(bench, sum(sizes.values())))
+
+
+async def test_each_parent_is_told_of_all_its_children(bench: Bench) -> None:
+    runs = await family(bench, {"one": 3, "other": 5})
+
+    assert await settle(bench, "p", *runs[:6]) == ["ok"] * 6
+    assert await bench.command("HMGET", f"{P}:job:one", "state", "depsCompleted") == [b"waiting", b"3"]
+    assert await bench.command("HMGET", f"{P}:job:other", "state", "depsCompleted") == [
+        b"waiting-children",
+        b"3",
+    ]
+
+    assert await settle(bench, "p", *runs[6:]) == ["ok"] * 2
+    assert await bench.command("HMGET", f"{P}:job:other", "state", "depsCompleted") == [b"waiting", b"5"]
+    assert await bench.stream_ids() == ["one", "other"]
+    marks = await bench.command("HKEYS", f"{P}:job:other")
+    assert {f"depdone:{P}:other-{n}".encode() for n in range(5)} <= set(marks)
+
+
+async def test_a_child_that_is_counted_already_counts_once(bench: Bench) -> None:
+    runs = await family(bench, {"one": 3})
+    assert await bench.scope.call("child_done", "one", f"{P}:one-1") == [b"counted"]
+
+    assert await settle(bench, "p", *runs[:2]) == ["ok", "ok"]
+    assert await bench.command("HMGET", f"{P}:job:one", "state", "depsCompleted") == [
+        b"waiting-children",
+        b"2",
+    ]
+    assert await settle(bench, "p", runs[2]) == ["ok"]
+    assert await bench.command("HMGET", f"{P}:job:one", "state", "depsCompleted") == [b"waiting", b"3"]
+
+
+async def test_a_parent_that_is_gone_is_not_brought_back(bench: Bench) -> None:
+    runs = await family(bench, {"one": 2})
+    await bench.command("DEL", f"{P}:job:one", f"{P}:deps:one")
+
+    assert await settle(bench, "p", *runs) == ["ok", "ok"]
+    assert await bench.command("EXISTS", f"{P}:job:one", f"{P}:outbox") == 0
+
+
+async def test_a_parent_that_refuses_hears_of_each_child_later(bench: Bench) -> None:
+    runs = await family(bench, {"one": 2, "other": 2})
+    await bench.command("DEL", f"{P}:deps:one")
+    await bench.command("SET", f"{P}:deps:one", "no set")
+
+    assert await settle(bench, "p", *runs) == ["ok"] * 4
+
+    left = [json.loads(entry) for entry in await bench.command("LRANGE", f"{P}:outbox", 0, -1)]
+    assert [(entry["parent"], entry["member"]) for entry in left] == [
+        ("one", f"{P}:one-{n}") for n in range(2)
+    ]
+    assert await bench.field("one", "depsCompleted") is None
+    assert await bench.field("other", "state") == "waiting"

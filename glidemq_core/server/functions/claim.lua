@@ -45,10 +45,10 @@ claim.looked_at = looked_at
 -- parted by 0x1f; and its payload apart, which may be large. Where a field holds 0x1f the number is wrong: the worker then
 -- reads the job.
 local function pack(out, flat, job, id, entry, verdict)
-  local words, n = #flat + 4, #out
+  local n = #out
   if job.at > 0 then flat[job.at] = "" end
-  flat[words - 3], flat[words - 2], flat[words - 1], flat[words] = id, entry, verdict, words
-  out[n + 1], out[n + 2] = table.concat(flat, "\31"), job.data or ""
+  out[n + 1] = table.concat(flat, "\31") .. "\31" .. id .. "\31" .. entry .. "\31" .. verdict .. "\31" .. util.int(#flat + 4)
+  out[n + 2] = job.data or ""
 end
 
 -- Hand out a job that is fresh, also as two texts: what differs from one such job to another (the fields of its kind if it has
@@ -122,7 +122,8 @@ local function start(P, c, id, entry, now)
     return false
   end
   if job.groupKey and groups.try_start(P, id, job, now) then return false end
-  if job.suspendedAt or job.attemptsMade ~= "0" and util.num(job.attemptsMade) > 0 or util.num(job.stalledCount) > 0 then
+  if job.suspendedAt or job.attemptsMade ~= "0" and util.num(job.attemptsMade) > 0
+    or job.stalledCount and util.num(job.stalledCount) > 0 then
     -- What it streamed before belongs to earlier runs: an approver is shown what comes now.
     local newest = try("XREVRANGE", P .. ":jstream:" .. id, "+", "-", "COUNT", 1)
     local from = not newest.err and newest[1] and newest[1][1] or "0-0"

@@ -56,20 +56,45 @@ function flows.unregister(P, parent, member)
   if call("SREM", P .. ":deps:" .. parent, member) == 1 then resume_if_done(P, parent) end
 end
 
--- A child completed. Counts once per member; the last one releases a waiting parent. A parent without `state`
--- was removed and is not brought back. Reply: "released", "counted", "known" or "missing". An error leaves all as it was.
-function flows.child_done(P, parent, member)
-  local key, mark = P .. ":job:" .. parent, "depdone:" .. member
-  local f = call("HMGET", key, "state", "name", "depsCompleted", mark)
+-- Children of one parent completed, at most a thousand. Each counts once; the last one releases a waiting parent. A parent
+-- without `state` was removed and is not brought back. Reply: "released", "counted", "known" (all were) or "missing". An
+-- error leaves all as it was.
+function flows.children_done(P, parent, members)
+  local key, marks, fields, n = P .. ":job:" .. parent, {}, {}, 0
+  for i, member in ipairs(members) do marks[i] = "depdone:" .. member end
+  local f = call("HMGET", key, "state", "name", "depsCompleted", unpack(marks))
   if not f[1] then return "missing" end
-  if f[4] then return "known" end
-  local done = util.num(f[3]) + 1
+  for i, mark in ipairs(marks) do
+    if not f[i + 3] then
+      fields[n + 1], fields[n + 2] = mark, "1"
+      n = n + 2
+    end
+  end
+  if n == 0 then return "known" end
+  local done = util.num(f[3]) + n / 2
+  fields[n + 1], fields[n + 2] = "depsCompleted", util.int(done)
   if done >= call("SCARD", P .. ":deps:" .. parent) and f[1] == "waiting-children" then
-    resume_parent(P, parent, f[2], mark, "1", "depsCompleted", util.int(done))
+    resume_parent(P, parent, f[2], unpack(fields))
     return "released"
   end
-  call("HSET", key, mark, "1", "depsCompleted", util.int(done))
+  call("HSET", key, unpack(fields))
   return "counted"
+end
+
+function flows.child_done(P, parent, member)
+  return flows.children_done(P, parent, { member })
+end
+
+-- Tell parents in this queue of children that completed, those that refuse through the outbox. `children`: parent -> members.
+-- True if something was put there.
+function flows.all_completed(P, children)
+  local sent = false
+  for parent, members in pairs(children) do
+    if not pcall(flows.children_done, P, parent, members) then
+      for _, member in ipairs(members) do sent = util.post(P, { to = P, parent = parent, member = member }) or sent end
+    end
+  end
+  return sent
 end
 
 local AT_ONCE = 200 -- parents that the call which completes a child tells itself
@@ -79,11 +104,6 @@ local AT_ONCE = 200 -- parents that the call which completes a child tells itsel
 -- True if something was put into the outbox.
 function flows.completed(P, id, parent_id, parent_queue, in_dag)
   local member = P .. ":" .. id
-  -- Nearly always there is one parent, in this queue.
-  if not in_dag and parent_id and parent_queue and P:sub(-#parent_queue - 2) == "{" .. parent_queue .. "}" then
-    if pcall(flows.child_done, P, parent_id, member) then return false end
-    return util.post(P, { to = P, parent = parent_id, member = member })
-  end
   local seen, sent, told = {}, false, 0
   local prefix, queue = P:match("^(.*):{([^{}]*)}$")
   local function tell(parent_root, parent)

@@ -37,9 +37,12 @@ end
 -- What one call may still do beside what it was asked for, so that none holds the server for long: `util.moves_left` jobs to
 -- move or remove, `util.steps_left` markers of sequence numbers to step over. The rest waits for another call.
 
+local latest_int, latest_text = nil, nil -- a call asks for its time again and again
+
 -- Decimal text without exponent or fraction, as every number in a hash or score must be.
 function util.int(n)
-  return string.format("%.0f", n)
+  if n ~= latest_int then latest_int, latest_text = n, string.format("%.0f", n) end
+  return latest_text
 end
 
 function util.num(text, default)

@@ -221,14 +221,21 @@ function settle.send_letter(P, run, now)
 end
 
 -- What follows from a recorded end, in the order in which peers do it. True if an entry waits in the outbox. `emit`: how
--- a success is announced; `none_parked`: no group of a run that was brought has parked jobs.
-local function follow_up(P, run, now, batch, has_parents, emit, none_parked)
+-- a success is announced; `none_parked`: no group of a run that was brought has parked jobs; `sums`: what is done once a call.
+local function follow_up(P, run, now, batch, has_parents, emit, none_parked, sums)
   local id, f, answer = run[ID], run[FIELDS], run[ANSWER]
   local outbox, well, group = false, answer == "ok", f[GROUP_KEY]
   if group and answer ~= "retrying" then groups.release(P, group, now, none_parked) end
   if well then
     if batch.events then emit(P, "completed", id, "returnvalue", run[VALUE]) end
-    if f[PARENT] or has_parents then outbox = flows.completed(P, id, f[PARENT], f[PARENT_QUEUE], has_parents) end
+    local children = sums.children
+    if f[PARENT] and not has_parents and f[PARENT_QUEUE] == sums.queue then
+      -- Nearly always there is one parent, in this queue: it is told of all its children at once.
+      local members = children[f[PARENT]] or {}
+      children[f[PARENT]], members[#members + 1] = members, P .. ":" .. id
+    elseif f[PARENT] or has_parents then
+      outbox = flows.completed(P, id, f[PARENT], f[PARENT_QUEUE], has_parents)
+    end
   elseif answer == "retrying" then
     events.emit(P, "retrying", id, "failedReason", run[VALUE], "attemptsMade", run[MADE], "delay",
       util.int(tonumber(run[BACKOFF])))
@@ -301,7 +308,7 @@ function settle.all(P, _, now, batch)
   if not batch.quiet then has_parents, has_early = have_others(P, settled) end
   local none_parked = is_none_parked(P, settled)
   local outbox, all_ok, last, stream = false, true, #settled, P .. ":events"
-  local sums, ended = { tokens = 0, listed = {}, ruled = {} }, {}
+  local sums, ended = { tokens = 0, listed = {}, ruled = {}, children = {}, queue = P:match("{([^{}]*)}$") }, {}
   local counts, times, stamp, started = { ok = 0, failed = 0 }, { ok = 0, failed = 0 }, nil, 0
   for i, run in ipairs(settled) do
     local answer, f = run[ANSWER], run[FIELDS]
@@ -319,11 +326,12 @@ function settle.all(P, _, now, batch)
         end
       else
         add_up(P, run, answer, sums)
-        outbox = follow_up(P, run, now, batch, has_parents, i == last and events.emit or events.emit_more, none_parked)
-          or outbox
+        outbox = follow_up(P, run, now, batch, has_parents, i == last and events.emit or events.emit_more, none_parked,
+          sums) or outbox
       end
     end
   end
+  outbox = flows.all_completed(P, sums.children) or outbox
   if batch.metrics then metrics.add(P, "completed", now, counts.ok, times.ok) end
   metrics.add(P, "failed", now, counts.failed, times.failed)
   if batch.count_tokens then settle.count_tokens(P, sums.tokens, batch.tpm_duration, now) end

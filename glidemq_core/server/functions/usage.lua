@@ -72,8 +72,8 @@ function ledger.finish(P, id, head, outcome, err, now, known_only)
   end
   err = err or ""
   if #err > ERROR_CAP then err = err:sub(1, ERROR_CAP):gsub("[\192-\255][\128-\191]*$", "") end
-  local entry = '{"k":"end","at":' .. util.int(now) .. "," .. head:sub(2, -2) .. ',"outcome":' .. cjson.encode(outcome)
-    .. ',"error":' .. (err == "" and "null" or cjson.encode(err)) .. "}"
+  local entry = '{"k":"end","at":' .. util.int(now) .. "," .. head:sub(2, -2) .. ',"outcome":"' .. outcome .. '","error":'
+    .. (err == "" and "null" or cjson.encode(err)) .. "}"
   if not known_only then
     append(P, id, entry)
     return
