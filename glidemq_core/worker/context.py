@@ -116,8 +116,6 @@ class WorkerContext:
     started_ms: int
     options: WorkerOptions
     limits: WorkerLimits
-    #: What every exchange says of this worker: flags and limits.
-    exchange_settings: str
     events: WorkerEvents
     #: Runs that go on here, by job id.
     running: dict[str, JobRun]

@@ -22,6 +22,7 @@ from .exchange_call import (
     ExchangeReply,
     UnexpectedReplyError,
     call_exchange,
+    exchange_settings,
     load_claims,
     owned,
 )
@@ -50,6 +51,7 @@ class Exchange:
         self._context = context
         self._queue = context.queue
         self._limits = context.limits
+        self._settings = exchange_settings(context.options, context.limits)
         batch = context.options.batch
         self._concurrency = context.options.concurrency * (batch.size if batch is not None else 1)
         self._runner = runner
@@ -213,7 +215,7 @@ class Exchange:
         lost_claims: list[Claim] = []
         reply: ExchangeReply | None = None
         try:
-            reply = await call_exchange(self._context, now, records, want)
+            reply = await call_exchange(self._context, self._settings, now, records, want)
         except (*LOST_REPLY, UnexpectedReplyError) as error:
             self._context.report(error)
             reply, lost_claims = await self._recover(now, records, want)
@@ -258,7 +260,7 @@ class Exchange:
         while records:
             record = records[0]
             try:
-                reply = await call_exchange(self._context, self._stamp(), [record], 0)
+                reply = await call_exchange(self._context, self._settings, self._stamp(), [record], 0)
             except GlideMQError as again:
                 self._context.report(again)
                 self._runner.settled(record, "refused")
@@ -283,7 +285,7 @@ class Exchange:
                 while reply is None or len(reply.answers) < len(records):
                     done = len(reply.answers) if reply else 0
                     part = records[done : done + size]
-                    more = await call_exchange(self._context, now, part, 0, repeated=True)
+                    more = await call_exchange(self._context, self._settings, now, part, 0, repeated=True)
                     reply = reply.followed_by(more) if reply else more
                     backoff.reset()
                 known = self._known()

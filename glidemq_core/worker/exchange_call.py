@@ -195,16 +195,22 @@ def exchange_header(*words: str | int) -> str:
 
 
 async def call_exchange(
-    context: WorkerContext, stamp: int, records: Sequence[SettleRecord], want: int, *, repeated: bool = False
+    context: WorkerContext,
+    settings: str,
+    stamp: int,
+    records: Sequence[SettleRecord],
+    want: int,
+    *,
+    repeated: bool = False,
 ) -> ExchangeReply:
     """Send results and claim up to `want` jobs.
 
     Args:
+        settings: what `exchange_settings` says of this worker.
         stamp: time of the call, epoch ms: it marks what the call starts, and makes a repeat recognisable.
         repeated: the reply of an earlier call with this stamp was lost.
     Raises: GlideMQError, of which UnexpectedReplyError says as little as a lost reply of what was done.
     """
-    settings = context.exchange_settings
     if repeated:
         settings = settings.replace("\x1f", "r\x1f", 1)
     words: list[str | bytes] = [exchange_header(stamp, context.worker_id, want, settings)]

@@ -23,7 +23,6 @@ from ..wire.serializer import JSON_SERIALIZER
 from .context import ShortestLock, SubscriptionOptions, WorkerContext
 from .events import EventSource, WorkerEvents
 from .exchange import Exchange
-from .exchange_call import exchange_settings
 from .execution.executor import JobExecutor
 from .execution.lifespan import Lifespan
 from .execution.run import JobRun
@@ -180,7 +179,6 @@ class Worker(QueueBase, EventSource[DataT, ResultT]):
     def _assemble(self, queue: QueueContext) -> None:
         """Make the parts; each knows those made before it, and the context that they share."""
         options, started_ms = self.options, queue.now_ms()
-        limits = WorkerLimits(options.limiter, options.token_limiter)
         self.started_at = datetime.fromtimestamp(started_ms / 1000, UTC)
         self.id = f"worker-{started_ms}-{secrets.token_hex(4)}"
         self._events.context = contextvars.copy_context()
@@ -189,8 +187,7 @@ class Worker(QueueBase, EventSource[DataT, ResultT]):
             worker_id=self.id,
             started_ms=started_ms,
             options=options,
-            limits=limits,
-            exchange_settings=exchange_settings(options, limits),
+            limits=WorkerLimits(options.limiter, options.token_limiter),
             events=self._events,
             running=self._running,
             paused=self._paused,
@@ -339,10 +336,14 @@ class Worker(QueueBase, EventSource[DataT, ResultT]):
         await self.start()
         outcome = None
         if self._state == "running":
-            outcome, _ = await first_of(until_empty(await self.context()), self._closed.wait())
+            outcome, _ = await first_of(self._until_done(), self._closed.wait())
         await self.close()
         if isinstance(outcome, GlideMQError):
             raise outcome
+
+    async def _until_done(self) -> None:
+        """Return when nothing is left to do."""
+        await until_empty(await self.context())
 
     @property
     def is_running(self) -> bool:
