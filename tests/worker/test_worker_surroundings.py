@@ -59,6 +59,22 @@ async def test_times_are_those_of_the_clock_however_many_calls_a_second(
     assert {await bench.field(job_id, "finishedOn") for job_id in ids} == {str(now)}
 
 
+async def test_a_queue_that_was_empty_from_the_start_is_not_drained(
+    bench: Bench, connection: Connection
+) -> None:
+    """It is told when the last job has ended, not when there never was one: as Node tells it."""
+    told: list[str] = []
+    worker = quick(lambda job: None, connection)
+    worker.on("drained", lambda: told.append("drained"))
+    worker.on("completed", lambda job, _: told.append(job.id))
+    async with worker:
+        await worker.wait_until_ready()
+        await asyncio.sleep(0.1)
+        assert told == []
+        only = await bench.add()
+        await eventually(lambda: told == [only, "drained"])
+
+
 async def test_drained_is_told_once_and_not_of_a_paused_queue(bench: Bench, connection: Connection) -> None:
     async def process(_: Any) -> None: ...
 

@@ -31,7 +31,8 @@ class Runner:
     def __init__(self, context: WorkerContext, executor: JobExecutor, lifespan: Lifespan) -> None:
         self._context = context
         self._executor = executor
-        self._drained = False
+        #: Nothing has begun since it was told that nothing is left, or at all.
+        self._drained = True
         self._closing = False
         self._lifespan = lifespan
         #: Tasks that end the jobs of processors which ignore their cancellation.
