@@ -141,8 +141,8 @@ class Queue(AddingQueue, Generic[DataT, ResultT]):
             options: options as one object; a keyword beside it wins. Durations are ms, timedelta or text.
             cross_slot: a `parent` may lie in another slot of a cluster: only Python workers serve both queues.
             on_duplicate: `skip` returns None, `raise` raises DuplicateJobError.
-        Raises: InvalidOptionError, PayloadTooLargeError, SerializationError, CostExceedsCapacityError;
-            QueueNotFoundError for a parent in a queue that does not exist.
+        Raises: InvalidOptionError, PayloadTooLargeError, SerializationError, CostExceedsCapacityError.
+            Warns of a parent in a queue that does not exist.
         """
         chosen = job_options(options, keywords)
         added = await self._add(name, data, chosen, cross_slot=cross_slot, on_duplicate=on_duplicate)

@@ -10,7 +10,7 @@ from typing import Any, Self
 from ..errors import ServerError
 from ..job import Job
 from ..jobs.adding.around import add_all_through
-from ..jobs.adding.links import check_parent_queue, refused_error
+from ..jobs.adding.links import refused_error, warn_of_no_queue
 from ..jobs.registry import register_queue
 from ..options.fields import instance_of
 from ..options.job import Budget
@@ -75,7 +75,6 @@ class FlowProducer:
         Raises:
             CycleError, FlowDefinitionError, DuplicateJobError, InvalidOptionError, PayloadTooLargeError,
                 SerializationError: nothing was created.
-            QueueNotFoundError: the queue of the parent does not exist.
         """
         if budget is not None:
             instance_of(Budget)(budget, "budget")
@@ -202,7 +201,7 @@ class _Creation:
             queues.append(QueueKeys(self._root.context.keys.prefix, outside.queue))
         check_one_slot(self._connection, queues, cross_slot)
         if outside is not None:
-            await check_parent_queue(self._root.context, outside)
+            await warn_of_no_queue(self._root.context, outside)
             stored = await self._connection.command("HGET", queues[-1].job(outside.id), "budgetKey")
             self._inherited = stored.decode() if stored else ""
         slots = {slot_of(self._connection, keys) for keys in queues}

@@ -14,7 +14,6 @@ from ..errors import (
     DuplicateJobError,
     GlideMQError,
     InvalidOptionError,
-    QueueNotFoundError,
     SerializationError,
 )
 from ..options.fields import refuse
@@ -204,7 +203,7 @@ async def _add_each(
                     link = await link_child(context, options.parent, record)
                     record = link.record
                     links.append((len(results), link))
-            except (InvalidOptionError, SerializationError, QueueNotFoundError) as error:
+            except (InvalidOptionError, SerializationError) as error:
                 results.append(error)
                 continue
             results.append(None)

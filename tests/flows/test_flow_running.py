@@ -7,15 +7,13 @@ from typing import Any
 
 import pytest
 from conftest import eventually
-from kits.flow import everything, run_until, states, step
+from kits.flow import run_until, states, step
 from kits.wire import replay
 
 from glidemq_core.errors import (
-    BulkError,
     InvalidOptionError,
     JobNotFoundError,
     JobStateError,
-    QueueNotFoundError,
 )
 from glidemq_core.flows import repair
 from glidemq_core.flows.nodes import DagNode, FlowJob
@@ -189,22 +187,38 @@ async def test_a_parent_does_not_wait_for_a_child_that_was_not_added(
     assert agent.result == ["other"]
 
 
-async def test_a_parent_in_a_queue_that_does_not_exist_is_refused(
+@pytest.mark.leaves_records
+async def test_a_parent_in_a_queue_that_does_not_exist_is_warned_of(
     connection: Connection, producer: FlowProducer
 ) -> None:
-    queue, gone = Queue("q", connection), JobOptions(parent=JobRef("nowhere", "1"))
-    with pytest.raises(QueueNotFoundError, match="there is no queue 'nowhere'"):
-        await queue.add("child", options=gone)
-    with pytest.raises(QueueNotFoundError):
-        await producer.add(FlowJob("sub", "q", options=gone, children=[FlowJob("leaf", "q")]))
-    assert await everything(connection) == {}, "nothing is written"
+    """As with Node it is not looked at: it may come later. Each child is a member of its own parent's set."""
+    queue = Queue("q", connection)
+    with pytest.warns(UserWarning, match="there is no queue 'nowhere' so far"):
+        one = await queue.add("child", parent=JobRef("nowhere", "1"))
+    assert one is not None
+    with pytest.warns(UserWarning, match="there is no queue 'elsewhere' so far"):
+        added = await queue.add_bulk(
+            [
+                NewJob("seed", options=JobOptions(job_id=one.id)),
+                NewJob("child", options=JobOptions(parent=JobRef("elsewhere", "a"))),
+                NewJob("other"),
+            ]
+        )
+    with pytest.warns(UserWarning, match="there is no queue 'faraway' so far"):
+        sub = await producer.add(
+            FlowJob(
+                "sub", "q", options=JobOptions(parent=JobRef("faraway", "b")), children=[FlowJob("x", "q")]
+            )
+        )
 
-    with pytest.raises(BulkError) as caught:
-        await queue.add_bulk([NewJob("child", options=gone), NewJob("other")])
-    refused, added = caught.value.results
-    assert isinstance(refused, QueueNotFoundError)
-    assert isinstance(added, Job)
-    assert await connection.command("EXISTS", "glide:{nowhere}:deps:1") == 0
+    assert [job.name for job in added] == ["child", "other"]
+    for where, child in (
+        ("nowhere}:deps:1", one),
+        ("elsewhere}:deps:a", added[0]),
+        ("faraway}:deps:b", sub.job),
+    ):
+        member = f"glide:{{q}}:{child.id}".encode()
+        assert await connection.command("SMEMBERS", "glide:{" + where) == {member}
 
 
 async def test_a_parent_that_is_gone_from_its_queue_is_no_error(connection: Connection) -> None:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from ...errors import GlideMQError, PermissionDeniedError, QueueNotFoundError, ServerError
+from ...errors import GlideMQError, PermissionDeniedError, ServerError
 from ...options.job import Actor, JobRef
 from ...server.context import QueueContext
 from ...server.slots import slot_of
@@ -79,7 +80,7 @@ async def link_child(context: QueueContext, parent: JobRef, record: tuple[str, .
     link = ChildLink(context, record)
     if parent.queue == context.queue:
         return link
-    await check_parent_queue(context, parent)
+    await warn_of_no_queue(context, parent)
     above = parent_keys(context, parent)
     if in_reach(context, above):
         return link
@@ -171,16 +172,17 @@ async def mend_links(
             return gone
 
 
-async def check_parent_queue(context: QueueContext, parent: JobRef) -> None:
-    """Refuse a parent in a queue that does not exist; one that has merely gone is no error, as with Node."""
+async def warn_of_no_queue(context: QueueContext, parent: JobRef) -> None:
+    """Warn of a parent in a queue that does not exist: a name misspelt, or a parent that is yet to come.
+
+    The child is added all the same, as by a peer: no parent is looked at.
+    """
     above = QueueContext(context.connection, parent_keys(context, parent))
     if await context.connection.command("EXISTS", above.keys.job(parent.id)) or await exists(above):
         return
-    raise QueueNotFoundError(
-        f"parent '{parent}': there is no queue '{parent.queue}'",
-        queue=parent.queue,
-        prefix=above.keys.prefix,
-        address=context.connection.address,
+    warnings.warn(
+        f"parent '{parent}': there is no queue '{parent.queue}' so far; its child is added all the same",
+        stacklevel=2,
     )
 
 
