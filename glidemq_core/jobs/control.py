@@ -18,7 +18,7 @@ from .appending import Appender
 from .audit import audit_blob
 
 #: Jobs a server call; more are sent in several calls, each complete and audited by itself.
-_BATCH = 200
+_BATCH = 100
 _PRIORITY = whole(0, 2048)
 
 

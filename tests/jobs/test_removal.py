@@ -15,7 +15,7 @@ from glidemq_core.errors import (
 )
 from glidemq_core.jobs import registry
 from glidemq_core.jobs.control import remove_jobs
-from glidemq_core.options.job import Actor, Ordering, RateLimit
+from glidemq_core.options.job import Actor, NewJob, Ordering, RateLimit
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection
 from glidemq_core.server.context import QueueContext
@@ -42,6 +42,38 @@ async def test_remove_takes_entry_or_element_along(bench: Bench) -> None:
     assert sorted(left) == [keys.events, keys.id, keys.stream]
     assert left[keys.stream]["value"] == []
     assert [event for event, _ in await bench.events()].count("removed") == 4
+
+
+@pytest.mark.parametrize("ahead_ms", [0, 700, -700])
+async def test_jobs_in_the_middle_of_a_bulk_take_their_entries_along(bench: Bench, ahead_ms: int) -> None:
+    """Also where the clock of who added them and that of the server differ."""
+    jobs = await bench.queue.add_bulk([NewJob("a")] * (2_400 if ahead_ms == 0 else 700))
+    middle = [job.id for job in jobs[350:380]]
+    for job_id in middle:
+        made = int(await bench.field(job_id, "timestamp") or 0)
+        await bench.command("HSET", bench.scope.keys.job(job_id), "timestamp", made + ahead_ms)
+
+    assert await remove_jobs(bench.scope, middle) == ["removed"] * 30
+
+    left = await bench.stream_ids()
+    assert len(left) == len(jobs) - 30
+    assert not set(middle) & set(left)
+
+
+async def test_jobs_that_wait_again_take_their_entries_along(bench: Bench) -> None:
+    """Their entries stand at the tail, far from where they were added."""
+    failed = [await bench.fail() for _ in range(3)]
+    for job_id in failed:
+        await bench.command("HSET", bench.scope.keys.job(job_id), "timestamp", "1000")
+    await bench.queue.add_bulk([NewJob("a")] * 2_500)
+    for job_id in failed:
+        await bench.queue.retry_job(job_id)
+    await tick(bench.scope)
+    assert (await bench.stream_ids())[-3:] == failed
+
+    assert await remove_jobs(bench.scope, failed[:2]) == ["removed"] * 2
+
+    assert (await bench.stream_ids())[2_500:] == failed[2:]
 
 
 async def test_remove_of_an_active_job_needs_force(bench: Bench) -> None:

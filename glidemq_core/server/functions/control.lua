@@ -4,23 +4,39 @@
 
 -- Entries that one call may still look at: walks over a long stream or list must not hold the server for long. Elements
 -- of a list, which the server walks itself, cost a part of an entry.
-local WALK, walk_left, LISTED, CHEAPER = 8000, 0, 100000, 25
+local WALK, walk_left, LISTED, CHEAPER = 4000, 0, 100000, 50
 
-local function scan(P, command, id, from, to, limit)
-  local step = 16
+-- Look for the entries of jobs (`wanted`: a set of `count` ids) in a part of the stream, at most `limit` of them, and keep
+-- them in `util.entries`. How many were not found.
+local function walk(P, command, from, to, limit, wanted, count)
+  local step = count > 1 and 1000 or 16
   limit = min(limit, walk_left)
-  while limit > 0 do
+  while limit > 0 and count > 0 do
+    step = min(step, limit)
     local page = call(command, P .. ":stream", from, to, "COUNT", step)
     for _, item in ipairs(page) do
       local fields = item[2]
-      for i = 1, #fields, 2 do
-        if fields[i] == "jobId" and fields[i + 1] == id then return item[1] end
+      local id = fields[1] == "jobId" and fields[2] or util.map(fields).jobId
+      if id and wanted[id] then
+        util.entries[id], wanted[id], count = item[1], nil, count - 1
+        if count == 0 then break end
       end
     end
     limit, walk_left = limit - #page, walk_left - #page
-    if #page < step then return nil end
+    if #page < step then break end
     from, step = "(" .. page[#page][1], min(step * 4, 1000)
   end
+  return count
+end
+
+-- Look for entries where they would be, at most at `most`: fresh ones from the jobs' creation (`made`) on, or up to a second
+-- before it, for clocks differ; those that were queued again at the tail. Bounded: not found in a huge backlog.
+local function look_for(P, wanted, count, made, most)
+  count = walk(P, "XRANGE", util.int(max(0, made)), "+", most / 2, wanted, count)
+  if count > 0 then
+    count = walk(P, "XRANGE", util.int(max(0, made - 1000)), util.int(max(0, made - 1)), most / 4, wanted, count)
+  end
+  if count > 0 then walk(P, "XREVRANGE", "+", "-", most / 4, wanted, count) end
 end
 
 -- Pending entries (at most 10000) by the job they run.
@@ -68,10 +84,8 @@ end
 function jobs.unqueue(P, id, job, force)
   if job.lifo and unlist(P, "lifo", id) then return "taken" end
   if job.priority > 0 and unlist(P, "priority", id) then return "taken" end
-  -- Where a fresh entry would be (after the job's creation, with a second for clocks that differ) and where one queued
-  -- again would be (the tail). Bounded: not found in a huge backlog.
-  local since = util.int(max(0, util.num(job.timestamp) - 1000))
-  local entry = util.entries[id] or scan(P, "XRANGE", id, since, "+", 4000) or scan(P, "XREVRANGE", id, "+", "-", 4000)
+  if not util.entries[id] then look_for(P, { [id] = true }, 1, util.num(job.timestamp), WALK) end
+  local entry = util.entries[id]
   if not entry then return nil end
   local pending = try("XPENDING", P .. ":stream", GROUP, entry, entry, 1)
   if not pending.err and #pending > 0 then
@@ -104,7 +118,6 @@ end
 local function each(P, args, first, wanted, one)
   audit.ready(P, args[#args])
   local out, changed, failure = { "ok" }, {}, nil
-  walk_left = WALK
   for i = first, #args - 1 do
     local ok, outcome = pcall(one, args[i])
     if not ok then
@@ -119,19 +132,18 @@ local function each(P, args, first, wanted, one)
   return out
 end
 
--- Look once for the entries of many jobs (`since`: when the first of them was added), for `jobs.unqueue` to find them.
-function jobs.index(P, wanted, count, since)
-  local from, looked = util.int(max(0, since - 1000)), 0
-  while count > 0 and looked < WALK do
-    local page = call("XRANGE", P .. ":stream", from, "+", "COUNT", 1000)
-    for _, item in ipairs(page) do
-      local id = util.map(item[2]).jobId
-      if id and wanted[id] then util.entries[id], wanted[id], count = item[1], nil, count - 1 end
+-- Look for the entries of those that wait among many jobs (ids: args[first..last], `step` apart) in one walk, not in one
+-- each, for `jobs.unqueue` to find them. It leaves a quarter of what a call may look at.
+function jobs.index(P, args, first, last, step)
+  local wanted, count, since = {}, 0, nil
+  for i = first, last, step do
+    local f = try("HMGET", P .. ":job:" .. args[i], "state", "timestamp")
+    if not f.err and f[1] == "waiting" and not wanted[args[i]] then
+      wanted[args[i]], count = true, count + 1
+      since = min(since or util.num(f[2]), util.num(f[2]))
     end
-    looked = looked + #page
-    if #page < 1000 then return end
-    from = "(" .. page[#page][1]
   end
+  if count > 1 then look_for(P, wanted, count, since, WALK * 3 / 4) end
 end
 
 -- Begin a walk of a call of its own; how much of it is left.
@@ -169,6 +181,8 @@ register("remove", {}, function(P, args)
     pending = pending or jobs.pending(P)
     return pending
   end
+  walk_left = WALK
+  jobs.index(P, args, 3, #args - 1, 1)
   return each(P, args, 3, "removed", function(id) return jobs.remove(P, id, now, args[2] == "1" and running) end)
 end)
 

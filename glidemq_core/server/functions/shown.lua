@@ -1,20 +1,7 @@
 -- What a person does to many jobs at once. A job is named with what was shown of it, and left alone when that is no
 -- longer so. A call does a bounded part; one that is repeated after a lost reply answers what it answered.
 
-local LEAST = 4000 -- entries that a call must still be able to look at to begin with another job
-
--- Look for the entries of those that wait in one walk, not in one each.
-local function index(P, args, first, step)
-  local wanted, count, since = {}, 0, nil
-  for i = first, #args - 2, step do
-    local f = try("HMGET", P .. ":job:" .. args[i], "state", "timestamp")
-    if not f.err and f[1] == "waiting" and not wanted[args[i]] then
-      wanted[args[i]], count = true, count + 1
-      since = min(since or util.num(f[2]), util.num(f[2]))
-    end
-  end
-  if count > 1 then jobs.index(P, wanted, count, since) end
-end
+local LEAST = 1000 -- entries that a call must still be able to look at to begin with another job
 
 -- Run `one(id, ...)` for the jobs in args[first..#args-2], `step` arguments each; then come `op` and the audit blob. `one`
 -- returns its outcome and may return two texts, what was before and what is now. Replies {"ok", outcome, before, now...},
@@ -27,7 +14,7 @@ local function each(P, args, first, step, wanted, one)
   audit.ready(P, blob)
   util.writable("SET", P .. ":part:" .. op, "string")
   jobs.begin_walk()
-  index(P, args, first, step)
+  jobs.index(P, args, first, #args - 2, step)
   local out, changed = { "ok" }, {}
   for i = first, #args - 2, step do
     if i > first and jobs.walk_left() < LEAST then break end
