@@ -166,6 +166,9 @@ def _configuration(folder: Folder, state: State) -> str:
             "appendonly yes",
             "appendfsync everysec",
             'save ""',
+            # Entries of a node of a stream, and members of a small sorted set, are looked for one by one.
+            "stream-node-max-entries 25",
+            "zset-max-listpack-entries 32",
             "daemonize no",
             "always-show-logo no",
             "",
