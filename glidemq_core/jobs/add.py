@@ -19,6 +19,7 @@ from ..errors import (
 from ..options.fields import refuse
 from ..options.job import JobOptions, JobRef, NewJob, job_options, millitokens
 from ..options.middleware import AddRequest, everywhere
+from ..options.types import none_given
 from ..options.worker import QueueOptions
 from ..server.context import QueueContext
 from ..server.slots import check_one_slot
@@ -61,14 +62,14 @@ class _Batches:
         self._bytes = 0
         self._under_way: deque[tuple[list[_Encoded], asyncio.Task[list[list[bytes]]]]] = deque()
 
-    async def put(self, place: int, record: Record, options: JobOptions) -> None:
-        """Take a job; sends when a batch is full."""
+    def put(self, place: int, record: Record, options: JobOptions) -> bool:
+        """Take a job; True when a batch is full and should be sent."""
         self._waiting.append((place, record, options))
         self._bytes += len(record[2])
-        if len(self._waiting) >= BATCH or self._bytes >= BATCH_BYTES:
-            await self._send()
+        return len(self._waiting) >= BATCH or self._bytes >= BATCH_BYTES
 
-    async def _send(self) -> None:
+    async def send(self) -> None:
+        """Send what was taken, and take answers if too many calls are under way."""
         batch, self._waiting, self._bytes = self._waiting, [], 0
         await self._settle(_UNDER_WAY - 1)
         call = add_records(self._context, self._now_ms, self._events, [record for _, record, _ in batch])
@@ -94,7 +95,7 @@ class _Batches:
     async def finish(self) -> None:
         """Send the rest and take every answer."""
         if self._waiting:
-            await self._send()
+            await self.send()
         await self._settle(0)
 
     async def stop(self) -> None:
@@ -207,7 +208,8 @@ async def _add_each(
                 results.append(error)
                 continue
             results.append(None)
-            await batches.put(len(results) - 1, record, options)
+            if batches.put(len(results) - 1, record, options):
+                await batches.send()
         await batches.finish()
     except BaseException:
         for _, link in links:
@@ -290,6 +292,8 @@ def _added(
     context: QueueContext, now_ms: int, record: Record, options: JobOptions, answer: list[bytes]
 ) -> Snapshot | None:
     status = answer[0]
+    if status == b"ok":
+        return created_job(context, now_ms, record, options, answer[1])
     if status == b"cost":
         key = options.ordering.key if options.ordering else ""
         raise CostExceedsCapacityError(
@@ -305,7 +309,7 @@ def _added(
         raise context.connection.server_error("add", context.keys.root, as_text(answer[1]))
     if status == b"refused":
         raise refused_error(options.parent, answer[1].decode("utf-8", "replace"))
-    return created_job(context, now_ms, record, options, answer[1]) if status == b"ok" else None
+    return None
 
 
 def created_job(
@@ -326,7 +330,7 @@ def created_job(
         "maxAttempts": attempts.encode(),
         "state": state,
     }
-    if not options.given:
+    if none_given(options):
         return JobSnapshot(context, job_id.decode(), fields)
     if options.ttl:
         fields["expireAt"] = str(now_ms + options.ttl).encode()

@@ -62,6 +62,11 @@ class Wired:
         return cls(**{name: from_wire(name, item) for name, item in found.items()})
 
 
+def none_given(options: Wired) -> bool:
+    """Whether no option was given; cheaper than to ask which ones were."""
+    return len(options.__dict__) == ("extra" in options.__dict__)
+
+
 @dataclass(frozen=True, order=True, slots=True)
 class JobRef:
     """A job and its queue; printed and parsed as `queue:id`."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...options.fields import depth_of_caller, refuse
 from ...options.job import JobOptions, Ordering, millitokens
+from ...options.types import none_given
 from ...server.context import QueueContext
 from ...wire import payload
 from .links import in_reach, parent_keys
@@ -31,7 +32,7 @@ def encode_job(
     if not isinstance(name, str) or not _is_utf8(name):
         refuse("name", name, "text that UTF-8 can carry")
     encoded = payload.encode_data(data, context.serializer, compression=compression)
-    if not options.given and not options.extra:
+    if none_given(options) and not options.extra:
         return ("", name, encoded, *PLAIN)
     _warn_of_idle_fallbacks(options)
     return (
