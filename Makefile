@@ -28,7 +28,7 @@ demo: $(DEMO)  ## open the console on an embedded server with a live workload
 test: $(READY) tests/__pycache__  ## run the tests that a change is checked with, against a real Valkey
 	$(PYTEST) -m "not thorough" $(ARGS)
 
-test-all: $(READY) tests/__pycache__  ## run every test: also each key in each situation, programs of the pages, the demo, packages
+test-all: $(READY) tests/__pycache__  ## run every test: also the same on each screen, programs of the pages, processes, the demo, packages
 	$(PYTEST) $(ARGS)
 
 # In a new clone one process compiles the tests, not each of those that run them.

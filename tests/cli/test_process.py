@@ -18,6 +18,8 @@ from glidemq_core.server.connection import Connection
 
 from .harness import COMMAND, Ran, fill, within, words
 
+pytestmark = pytest.mark.thorough
+
 Run = Callable[..., Ran]
 
 COMMANDS = words(

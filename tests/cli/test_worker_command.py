@@ -24,6 +24,8 @@ from glidemq_core.server.connection import Connection
 
 from .harness import Ran, spawn, within
 
+pytestmark = pytest.mark.thorough
+
 Run = Callable[..., Ran]
 
 APPLICATION = """

@@ -24,6 +24,8 @@ from glidemq_core.server.connection import Connection
 
 from .harness import COMMAND, Ran, within
 
+pytestmark = pytest.mark.thorough
+
 Run = Callable[..., Ran]
 
 

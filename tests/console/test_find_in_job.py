@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from conftest import eventually
 
 from glidemq_console.screens.approvals.screen import ApprovalsScreen
@@ -129,6 +130,7 @@ async def test_slash_finds_in_a_card_that_is_read_and_filters_the_list_elsewhere
             await eventually(lambda: screen.lines.has_focus)
 
 
+@pytest.mark.thorough
 async def test_a_payload_of_a_megabyte_is_found_in_while_keys_answer(
     connection: Connection, server_url: str
 ) -> None:

@@ -9,11 +9,14 @@ import signal
 import termios
 import time
 
+import pytest
 from conftest import eventually
 from kits.terminal import Terminal, console
 
 from glidemq_core import NewJob, Queue
 from glidemq_core.server.connection import Connection
+
+pytestmark = pytest.mark.thorough
 
 
 async def test_a_frame_ends_with_a_query_and_the_next_one_waits_for_the_answer(

@@ -17,7 +17,7 @@ from glidemq_core.server.connection import Connection
 
 from .pilot_kit import app_of, console
 
-pytestmark = pytest.mark.leaves_records
+pytestmark = [pytest.mark.thorough, pytest.mark.leaves_records]
 
 #: Long: a page that is opened is read at once, and the queues beside it not again each time.
 REFRESH_MS = 60_000

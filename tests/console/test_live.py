@@ -303,6 +303,7 @@ async def test_the_console_names_its_connections(connection: Connection, server_
         assert f" name=glidemq-console-{os.getpid()} " in clients
 
 
+@pytest.mark.thorough
 async def test_a_hundred_thousand_jobs_stay_fluid(connection: Connection, server_url: str) -> None:
     async with Queue("big", connection) as queue, console(server_url) as pilot:
         for start in range(0, 100_000, 5_000):

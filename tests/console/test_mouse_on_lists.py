@@ -23,6 +23,8 @@ from glidemq_core.server.connection import Connection
 
 from .pilot_kit import app_of, console, text_on
 
+pytestmark = pytest.mark.thorough
+
 #: How each list is come to, and its rows at least: enough that it scrolls where many are.
 LISTS: dict[str, tuple[str, ...]] = {
     "queues": ("1",),

@@ -7,11 +7,14 @@ import time
 from functools import partial
 from typing import Any
 
+import pytest
 from conftest import eventually
 from kits.terminal import Terminal, console
 
 from glidemq_core import NewJob, Queue, Worker
 from glidemq_core.server.connection import Connection
+
+pytestmark = pytest.mark.thorough
 
 #: Bytes a second of the link, and what a key may take on a machine that is busy with other tests, s. Without
 #: waiting for the terminal, frames of a quarter of a minute stand in the way.

@@ -16,6 +16,8 @@ from glidemq_console.widgets import token_pane
 from .fixed import config
 from .fixed_ai import feed
 
+pytestmark = pytest.mark.thorough
+
 
 async def test_memory_stays_flat_while_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     # What is bounded fills up at once.

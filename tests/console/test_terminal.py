@@ -24,6 +24,8 @@ from kits.terminal import console
 from glidemq_core import Job, NewJob, Queue, Worker
 from glidemq_core.server.connection import Connection
 
+pytestmark = pytest.mark.thorough
+
 #: Styles of the hostile corpus that the console, which names all colours by 24 bits, never writes.
 _FOREIGN_STYLE = "\x1b[31m"
 

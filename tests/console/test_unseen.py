@@ -49,6 +49,7 @@ async def ready(pilot: Pilot[int], app: ConsoleApp) -> ApprovalsScreen:
     return screen
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", [spec.name for spec in SCREENS])
 async def test_no_key_changes_anything_on_a_terminal_that_is_too_small(
     name: str, monkeypatch: pytest.MonkeyPatch
