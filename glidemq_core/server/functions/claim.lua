@@ -102,6 +102,7 @@ local function start(P, c, id, entry, now)
   local kind = fresh_kind(flat, id)
   if kind and (kind ~= "g" or groups.start_next(P, flat[22], flat[24])) then
     if kind == "g" then
+      if not c.grouped then c.grouped, c.ordered = {}, {} end
       local n = #c.grouped + 1
       c.grouped[n], c.ordered[n] = flat[22], id
     end
@@ -134,6 +135,7 @@ local function start(P, c, id, entry, now)
   local budget, verdict = job.budgetKey, ""
   if budget then
     if job.budgetPausedAt then budgets.unpark(P, id) end
+    c.verdicts = c.verdicts or {}
     verdict = c.verdicts[budget]
     if not verdict then
       verdict = budgets.verdict(budget) or ""
@@ -141,6 +143,7 @@ local function start(P, c, id, entry, now)
     end
     if verdict == "pause" then
       budgets.park(P, id, budget, job.priority, now)
+      c.parked = c.parked or {}
       pack(c.parked, flat, job, id, entry, "parked")
       return false
     end
@@ -194,7 +197,7 @@ end
 
 -- Apply the limits to the claim `c`: lowers `want`, sets why and how long to wait. False when nothing may start.
 function claim.apply_limits(P, c, batch, now)
-  local meta = call("HMGET", P .. ":meta", "paused", "globalConcurrency", "rateLimitMax", "rateLimitDuration")
+  local meta = call("HMGET", P .. ":meta", "paused", "globalConcurrency", "rateLimitMax")
   if meta[1] == "1" then
     c.why = "paused"
     return false
@@ -205,8 +208,12 @@ function claim.apply_limits(P, c, batch, now)
     local room = limit - (pending.err and 0 or pending[1]) - max(0, util.num(util.text(P .. ":list-active")))
     if room < c.want then c.want, c.why = max(0, room), "concurrency" end
   end
-  local rate_max, duration = meta[3] and util.num(meta[3]) or 0, meta[4] and util.num(meta[4]) or 0
-  if rate_max <= 0 then rate_max, duration = batch.rate_max, batch.rate_duration end
+  local rate_max, duration = meta[3] and util.num(meta[3]) or 0, 0
+  if rate_max > 0 then
+    duration = util.num(call("HGET", P .. ":meta", "rateLimitDuration"))
+  else
+    rate_max, duration = batch.rate_max, batch.rate_duration
+  end
   if rate_max > 0 and duration > 0 then
     local f = call("HMGET", P .. ":rate", "windowStart", "count")
     local left = util.num(f[1]) + duration - now
@@ -272,8 +279,7 @@ end
 -- Claim from the stream; true when there may be more in it.
 local function take_streamed(P, c, consumer, now)
   local drop, more, count = {}, false, FIRST_PAGE
-  for round = 1, 20 do
-    if is_full(c) then break end
+  for round = 1, is_full(c) and 0 or 20 do
     local missing = min(c.want - c.count, count)
     local entries = claim.read_group(P, GROUP, "0", consumer, missing)
     for _, item in ipairs(entries) do
@@ -282,6 +288,7 @@ local function take_streamed(P, c, consumer, now)
       if not (id and start_popped(P, c, id, item[1], nil, now)) then drop[#drop + 1] = item[1] end
     end
     if #entries < missing then break end
+    if is_full(c) then break end
     more = round == 20
     -- The next payloads are taken to be as large as these.
     if c.bytes > 0 and c.count > 0 then count = max(1, min(1000, floor((claim.MOST_BYTES - c.bytes) * c.count / c.bytes))) end
@@ -306,11 +313,13 @@ end
 -- Claim up to `batch.want` jobs. Returns a table: `out` what is handed out, `count` how many of it run (behind them are those
 -- that their budget has parked), `why` fewer than wanted, `wait` in ms. `other_fill` takes them from elsewhere.
 function claim.some(P, batch, now, other_fill)
-  local c = { want = batch.want, why = "", wait = 0, out = {}, count = 0, parked = {}, bytes = 0, allowed = 0, verdicts = {},
-    grouped = {}, ordered = {}, stamp = batch.stamp, job = P .. ":job:" }
+  local c = { want = batch.want, why = "", wait = 0, out = {}, count = 0, bytes = 0, allowed = 0, stamp = batch.stamp,
+    job = P .. ":job:" }
   if not util.attempt(other_fill or fill, P, c, batch, now) or c.refused then c.why, c.wait = "trouble", 0 end
-  if #c.grouped > 0 then groups.leave_rows(P, c.grouped, c.ordered) end
+  if c.grouped then groups.leave_rows(P, c.grouped, c.ordered) end
   if c.windowed and c.allowed > 0 then util.attempt(charge_window, P, c.allowed, now, c.fresh) end
-  for _, text in ipairs(c.parked) do c.out[#c.out + 1] = text end
+  if c.parked then
+    for _, text in ipairs(c.parked) do c.out[#c.out + 1] = text end
+  end
   return c
 end

@@ -18,6 +18,7 @@ local function walk(P, command, from, to, limit, wanted, count)
       local fields = item[2]
       local id = fields[1] == "jobId" and fields[2] or util.map(fields).jobId
       if id and wanted[id] then
+        util.entries = util.entries or {}
         util.entries[id], wanted[id], count = item[1], nil, count - 1
         if count == 0 then break end
       end
@@ -84,8 +85,8 @@ end
 function jobs.unqueue(P, id, job, force)
   if job.lifo and unlist(P, "lifo", id) then return "taken" end
   if job.priority > 0 and unlist(P, "priority", id) then return "taken" end
-  if not util.entries[id] then look_for(P, { [id] = true }, 1, util.num(job.timestamp), WALK) end
-  local entry = util.entries[id]
+  if not (util.entries and util.entries[id]) then look_for(P, { [id] = true }, 1, util.num(job.timestamp), WALK) end
+  local entry = util.entries and util.entries[id]
   if not entry then return nil end
   local pending = try("XPENDING", P .. ":stream", GROUP, entry, entry, 1)
   if not pending.err and #pending > 0 then

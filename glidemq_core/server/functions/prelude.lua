@@ -26,7 +26,7 @@ local function register(name, flags, fn)
     function_name = "@LIB@_" .. name,
     callback = function(keys, args)
       if not call then call, try, floor, max, min = redis.call, redis.pcall, math.floor, math.max, math.min end
-      util.moves_left, util.steps_left, util.entries = 1000, 15000, {}
+      util.moves_left, util.steps_left, util.entries = 1000, 15000, nil
       if #noted_errors > 0 then noted_errors = {} end
       return fn(keys[1], args)
     end,

@@ -109,14 +109,14 @@ local function decide(run, now, stamp)
   return "retrying", util.int(util.num(f[PRIORITY]) * PRIORITY_STEP + now + tonumber(run[BACKOFF]))
 end
 
--- Write the ends of runs into their jobs, except of those whose set refused them. `progress` counts the runs.
-local function write(P, settled, refused, stamp, progress)
-  local prefix = P .. ":job:"
+-- Write the ends of runs into their jobs, except of those whose set refused them. `batch.written` counts the runs.
+local function write(P, settled, refused, batch)
+  local prefix, stamp = P .. ":job:", batch.stamp
   for i, run in ipairs(settled) do
     local answer = run[ANSWER]
     if not run[LOST] then
       local key = prefix .. run[ID]
-      if refused[answer] then
+      if refused and refused[answer] then
         run[ANSWER] = "unrecorded"
       elseif answer == "ok" then
         call("HSET", key, "state", "completed", "returnvalue", run[VALUE], "finishedOn", stamp)
@@ -128,7 +128,7 @@ local function write(P, settled, refused, stamp, progress)
           "attemptsMade", run[MADE])
       end
     end
-    progress[1] = i
+    batch.written = i
   end
 end
 
@@ -155,7 +155,7 @@ end
 -- The runs that are recorded, which then have an answer of their own; what could not be written is "unrecorded":
 -- its job is still running, with its entry or its place in the index, and its end may be sent again. True if there is such.
 local function record(P, settled, foreign, now, batch)
-  local places, refused, seen, stamp, prefix = { ok = {}, failed = {}, retrying = {} }, {}, {}, batch.stamp, P .. ":job:"
+  local places, refused, seen, stamp, prefix = { ok = {} }, nil, {}, batch.stamp, P .. ":job:"
   local missed = false
   for _, run in ipairs(settled) do
     local id, entry = run[ID], run[ENTRY]
@@ -168,8 +168,9 @@ local function record(P, settled, foreign, now, batch)
     elseif mine then
       local answer, score = "ok", stamp
       if run[OUTCOME] ~= "c" then answer, score = decide(run, now, stamp) end
-      local members = places[answer]
+      local members = places[answer] or {}
       local n = #members
+      places[answer] = members
       seen[id], run[ANSWER], members[n + 1], members[n + 2] = true, answer, score, id
     else
       run[ANSWER], run[LOST] = earlier_answer(f, run, stamp, batch.repeated), true
@@ -177,12 +178,13 @@ local function record(P, settled, foreign, now, batch)
   end
   for answer, members in pairs(places) do
     if #members > 0 and not util.attempt(util.sliced, "ZADD", P .. ":" .. PLACES[answer], members) then
-      refused[answer], missed = true, true
+      refused, missed = refused or {}, true
+      refused[answer] = true
     end
   end
-  local progress = { 0 }
-  if util.attempt(write, P, settled, refused, stamp, progress) then return missed end
-  for i = progress[1] + 1, #settled do
+  batch.written = 0
+  if util.attempt(write, P, settled, refused, batch) then return missed end
+  for i = batch.written + 1, #settled do
     if not settled[i][LOST] then settled[i][ANSWER] = "unrecorded" end
   end
   return true
@@ -228,11 +230,11 @@ local function follow_up(P, run, now, batch, has_parents, emit, none_parked, sum
   if group and answer ~= "retrying" then groups.release(P, group, now, none_parked) end
   if well then
     if batch.events then emit(P, "completed", id, "returnvalue", run[VALUE]) end
-    local children = sums.children
+    if f[PARENT] and not sums.children then sums.children, sums.queue = {}, P:match("{([^{}]*)}$") end
     if f[PARENT] and not has_parents and f[PARENT_QUEUE] == sums.queue then
       -- Nearly always there is one parent, in this queue: it is told of all its children at once.
-      local members = children[f[PARENT]] or {}
-      children[f[PARENT]], members[#members + 1] = members, P .. ":" .. id
+      local members = sums.children[f[PARENT]] or {}
+      sums.children[f[PARENT]], members[#members + 1] = members, P .. ":" .. id
     elseif f[PARENT] or has_parents then
       outbox = flows.completed(P, id, f[PARENT], f[PARENT_QUEUE], has_parents)
     end
@@ -276,24 +278,35 @@ end
 -- What ends add up to, for what is done once a call. One that is tried again counts its tokens only.
 local function add_up(P, run, answer, sums)
   local id, rule = run[ID], run[RETENTION]
-  if run[ENTRY] == "" then sums.listed[#sums.listed + 1] = id end
+  if run[ENTRY] == "" then
+    sums.listed = sums.listed or {}
+    table.insert(sums.listed, id)
+  end
   if run[TOKENS] ~= "" then sums.tokens = sums.tokens + util.num(run[TOKENS]) end
   if answer == "retrying" then return end
   if answer == "ok" and run[SEEN]:find("k", 1, true) then util.attempt(steps.forget, P, id) end
   if rule ~= "" and (rule == "all" or rule ~= sums.rule or answer ~= sums.answer) then
-    sums.ruled[#sums.ruled + 1], sums.rule, sums.answer = { PLACES[answer], id, rule }, rule, answer
+    sums.ruled, sums.rule, sums.answer = sums.ruled or {}, rule, answer
+    table.insert(sums.ruled, { PLACES[answer], id, rule })
   end
 end
 
--- Do once what the ends of a call ask for. `ended`: runs that are not tried again.
-local function conclude(P, sums, ended, has_early, now)
-  if #sums.listed > 0 then util.attempt(runs.leave_list, P, sums.listed) end
-  if has_early and #ended > 0 then
+-- Do once what the ends of a call ask for. Whether an entry waits in the outbox.
+local function conclude(P, settled, sums, batch, has_early, now)
+  local outbox = sums.children and flows.all_completed(P, sums.children)
+  if batch.metrics then metrics.add(P, "completed", now, sums.ok, sums.ok_ms) end
+  metrics.add(P, "failed", now, sums.failed, sums.failed_ms)
+  if batch.count_tokens then settle.count_tokens(P, sums.tokens, batch.tpm_duration, now) end
+  if sums.listed then util.attempt(runs.leave_list, P, sums.listed) end
+  if has_early then
     local ids = {}
-    for i, run in ipairs(ended) do ids[i] = run[ID] end
+    for _, run in ipairs(settled) do
+      if not run[LOST] and (run[ANSWER] == "ok" or run[ANSWER] == "failed") then ids[#ids + 1] = run[ID] end
+    end
     util.attempt(jobs.drop_early, P, ids)
   end
-  if #sums.ruled > 0 then util.attempt(jobs.retain, P, sums.ruled, now) end
+  if sums.ruled then util.attempt(jobs.retain, P, sums.ruled, now) end
+  return outbox
 end
 
 -- Settle the runs that an exchange brings (`batch.runs`); returns the answers in their order, none if every one is ok, and whether an entry
@@ -308,8 +321,7 @@ function settle.all(P, _, now, batch)
   if not batch.quiet then has_parents, has_early = have_others(P, settled) end
   local none_parked = is_none_parked(P, settled)
   local outbox, all_ok, last, stream = false, true, #settled, P .. ":events"
-  local sums, ended = { tokens = 0, listed = {}, ruled = {}, children = {}, queue = P:match("{([^{}]*)}$") }, {}
-  local counts, times, stamp, started = { ok = 0, failed = 0 }, { ok = 0, failed = 0 }, nil, 0
+  local sums, stamp, started = { tokens = 0, ok = 0, ok_ms = 0, failed = 0, failed_ms = 0 }, nil, 0
   for i, run in ipairs(settled) do
     local answer, f = run[ANSWER], run[FIELDS]
     if answer ~= "ok" then all_ok = false end
@@ -317,8 +329,12 @@ function settle.all(P, _, now, batch)
       if answer ~= "retrying" then
         -- Those that were claimed together began together.
         if f[STARTED] ~= stamp then stamp, started = f[STARTED], util.num(f[STARTED], now) end
-        counts[answer], ended[#ended + 1] = counts[answer] + 1, run
-        if started < now then times[answer] = times[answer] + now - started end
+        local ran = started < now and now - started or 0
+        if answer == "ok" then
+          sums.ok, sums.ok_ms = sums.ok + 1, sums.ok_ms + ran
+        else
+          sums.failed, sums.failed_ms = sums.failed + 1, sums.failed_ms + ran
+        end
       end
       if run[SIMPLE] and #f == PARENT and not f[BUDGET] and not has_parents and i < last then
         if batch.events then
@@ -331,11 +347,7 @@ function settle.all(P, _, now, batch)
       end
     end
   end
-  outbox = flows.all_completed(P, sums.children) or outbox
-  if batch.metrics then metrics.add(P, "completed", now, counts.ok, times.ok) end
-  metrics.add(P, "failed", now, counts.failed, times.failed)
-  if batch.count_tokens then settle.count_tokens(P, sums.tokens, batch.tpm_duration, now) end
-  conclude(P, sums, ended, has_early, now)
+  outbox = conclude(P, settled, sums, batch, has_early, now) or outbox
   return all_ok and {} or settle.answers(settled), outbox
 end
 
