@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
 from conftest import eventually
 
+from glidemq_console.app import ConsoleApp
+from glidemq_console.feed.scripted import ScriptedFeed
+from glidemq_console.model.snapshot import Interests, Snapshot
 from glidemq_console.screens.events.screen import EventsScreen
 from glidemq_console.screens.flows.page import FlowScreen
 from glidemq_core import FlowJob, FlowProducer, Queue
 from glidemq_core.server.connection import Connection
 
+from .fixed import NOW_MS, config
+from .fixed_flows import CASES
 from .pilot_kit import app_of, console, text_on, told
 
 
@@ -51,7 +61,7 @@ async def test_jobs_of_a_flow_are_found_also_below_folded_rows(
 
         await pilot.press("escape")
         await eventually(lambda: "3 of 3" not in text_on(pilot))
-        assert pilot.app.screen is page
+        assert pilot.app.screen == page
         await pilot.press("n")
         await eventually(told(pilot, "nothing is looked for"))
 
@@ -103,3 +113,53 @@ async def test_n_walks_the_events_that_a_filter_leaves(connection: Connection, s
         await eventually(lambda: screen.lines.cursor_key == screen.listed[0].key)
         await pilot.press("N")
         await eventually(lambda: screen.lines.cursor_key == screen.listed[1].key)
+
+
+async def test_what_is_looked_for_is_read_again_only_where_something_has_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    moment = [NOW_MS]
+    failed: list[bool] = []
+
+    def script(wants: Interests) -> Snapshot:
+        known = CASES["flows-healthy"](wants)
+        if known.flow is None or known.flow.flow is None:
+            return known
+        nodes = [replace(node, state="failed" if failed else "active") for node in known.flow.flow.nodes]
+        return replace(known, flow=replace(known.flow, flow=replace(known.flow.flow, nodes=tuple(nodes))))
+
+    read: list[str] = []
+    taken_by = FlowScreen.taken_by
+
+    def counted(screen: FlowScreen, text: str, items: Sequence[Any]) -> list[Any]:
+        read.append(text)
+        return taken_by(screen, text, items)
+
+    feed = ScriptedFeed(script)
+    app = ConsoleApp(replace(config(feed, screen="flows"), clock=lambda: moment[0]))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await pilot.press("enter")
+        await eventually(lambda: isinstance(app.screen, FlowScreen) and len(app.screen.listed) > 1)
+        monkeypatch.setattr(FlowScreen, "taken_by", counted)
+        await pilot.press("slash", *"state:active", "enter")
+        await eventually(lambda: "of 6" in text_on(pilot))
+        read.clear()
+
+        for _ in range(5):
+            moment[0] += 1_000
+            feed.refresh_now()
+            app._second()
+            await pilot.press("n")
+        assert not read
+
+        failed.append(True)
+        feed.refresh_now()
+        await eventually(lambda: "state:active" in read)
+
+        await pilot.press("slash", *["backspace"] * 12, *"age>0s", "enter")
+        await eventually(lambda: "found" in text_on(pilot) or "of" in text_on(pilot))
+        read.clear()
+        moment[0] += 1_000
+        app._second()
+        await pilot.pause()
+        assert read

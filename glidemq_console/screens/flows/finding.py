@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
 from ...model.flows import ancestors, tree_rows
@@ -13,7 +13,7 @@ from ..lists.list_screen import ListScreen
 from .columns import TreeLine
 
 if TYPE_CHECKING:
-    from glidemq_core.records import Flow
+    from glidemq_core.records import Flow, FlowNode
 
     from ...model.flows import TreeRow
 
@@ -26,6 +26,8 @@ class TreeFindingScreen(ListScreen[TreeLine]):
         #: Keys of the rows whose children are folded away.
         self._folded: set[Hashable] = set()
         self._looked_for = ""
+        #: What was found, and for which words, among which jobs, at which time.
+        self._last_found: tuple[str, Sequence[FlowNode], int, list[TreeRow]] = "", (), 0, []
 
     @property
     def flow(self) -> Flow | None:
@@ -95,12 +97,21 @@ class TreeFindingScreen(ListScreen[TreeLine]):
         return tree_rows(self.flow) if self.flow is not None else []
 
     def _found(self) -> list[TreeRow]:
-        """Rows that are looked for, also below folded ones, each job once."""
-        if not self._looked_for:
+        """Rows that are looked for, also below folded ones, each job once.
+
+        Among jobs that have not changed the same words find the same; only ages go on, by the second.
+        """
+        words, second = self._looked_for, self.console.now_ms() // 1_000
+        if not words or self.flow is None:
             return []
-        rows = {row.node.ref: row for row in self._rows() if not row.again}
-        taken = self.taken_by(self._looked_for, [row.node for row in rows.values()])
-        return [rows[node.ref] for node in taken]
+        nodes = self.flow.nodes
+        known_words, known_nodes, known_second, found = self._last_found
+        if words != known_words or nodes != known_nodes or ("age" in words and second != known_second):
+            rows = {row.node.ref: row for row in self._rows() if not row.again}
+            taken = self.taken_by(words, [row.node for row in rows.values()])
+            found = [rows[node.ref] for node in taken]
+        self._last_found = words, nodes, second, found
+        return found
 
     def _at(self, found: list[TreeRow]) -> int | None:
         return next((at for at, row in enumerate(found) if row.key == self.lines.cursor_key), None)
