@@ -22,7 +22,11 @@ _DESCRIPTION = [
 #: Exit codes of every command.
 EXIT_CODES = [
     ("0", "done"),
-    ("1", "the answer is no: not found, failed, not suspended any more, any of several refused"),
+    (
+        "1",
+        "the answer is no: not found, failed, not suspended any more, any of several refused, "
+        "a full disk behind standard output",
+    ),
     ("2", "a command line that cannot mean anything"),
     ("3", "the server cannot be reached or does not answer"),
     ("4", "not allowed: password, ACL, `--read-only`, a password over plain text to a public address"),

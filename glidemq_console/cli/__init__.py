@@ -10,7 +10,7 @@ from contextlib import suppress
 from itertools import pairwise
 from typing import TextIO
 
-from .errors import Exit, ReaderGone, report
+from .errors import Exit, ReaderGone, Refusal, cannot_write, report
 from .output import write_error
 
 #: Set by the completion script of a shell that asks what may stand at the cursor.
@@ -33,7 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _forget(sys.stdout)
     except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001  # the one place for all of them
         code = _tell(error, options)
-    return _flushed(int(code))
+    unwritten = _unwritten()
+    if unwritten is not None and code == Exit.DONE:
+        code = _tell(unwritten, options)
+    _flush_last()
+    return int(code)
 
 
 def _dispatch(words: list[str]) -> int:
@@ -79,18 +83,24 @@ def _open_missing_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # for as long as we live
 
 
-def _flushed(code: int) -> int:
+def _unwritten() -> Refusal | None:
+    """Why standard output is not whole, as where a disk is full; a reader or a terminal that is gone misses nothing."""
+    try:
+        sys.stdout.flush()
+    except ValueError:
+        return None
+    except OSError as error:
+        gone = error.errno in (errno.EPIPE, errno.EIO)
+        return None if gone else Refusal(cannot_write(error))
+    return None
+
+
+def _flush_last() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except ValueError:
+        except (OSError, ValueError):
             _forget(stream)
-        except OSError as error:
-            # A reader or a terminal that is gone misses nothing; a file that is not whole is told.
-            if stream is sys.stdout and error.errno not in (errno.EPIPE, errno.EIO):
-                raise
-            _forget(stream)
-    return code
 
 
 def _forget(stream: TextIO) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
 from ..config.file import ConfigError, UnknownKeyError
+
+#: A disk that is full, in its ways.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Exit(IntEnum):
@@ -82,9 +86,17 @@ def _engine_report(error: BaseException) -> Report:
     if isinstance(error, errors.GlideMQError):
         text = f"{error.message} ({error.hint})" if error.hint else error.message
         return Report(name, one_line(text), _engine_code(error))
+    if isinstance(error, OSError) and error.filename is None and error.errno in _FULL:
+        # What is written to a file names it; this is from the option parser, which prints help by itself.
+        return Report("Refused", one_line(cannot_write(error)), Exit.REFUSED)
     if isinstance(error, OSError) and error.filename is not None:
         return Report(name, one_line(f"{error.filename}: {error.strerror}"), Exit.USAGE)
     return Report(name, one_line(f"{name}: {error} (a defect: run with --debug to see more)"), Exit.DEFECT)
+
+
+def cannot_write(error: OSError) -> str:
+    """What is told where standard output takes nothing more."""
+    return f"cannot write to standard output: {error.strerror or error}"
 
 
 def _engine_code(error: Any) -> Exit:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .errors import ReaderGone, Refusal
+from .errors import ReaderGone, Refusal, cannot_write
 
 if TYPE_CHECKING:
     from glidemq_console.widgets.lists.columns import Column
@@ -62,7 +62,7 @@ class Output:
         except BrokenPipeError:
             raise ReaderGone from None
         except OSError as error:
-            raise Refusal(f"cannot write to standard output: {error.strerror}") from None
+            raise Refusal(cannot_write(error)) from None
 
     def record(self, value: Any) -> None:
         """Write one record, or a mapping made of records, as a JSON object; secrets masked unless revealed."""

@@ -20,8 +20,14 @@ def replace_private(path: Path, text: str) -> None:
         with open(new, "w", encoding="utf-8", newline="", opener=_private) as file:
             file.write(text)
         os.replace(new, path)
-    except (OSError, UnicodeEncodeError):
+    except UnicodeEncodeError:
         new.unlink(missing_ok=True)
+        raise
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        if error.filename is None:
+            # A full disk does not say whose it is.
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 

@@ -61,7 +61,7 @@ async def test_jobs_of_a_flow_are_found_also_below_folded_rows(
 
         await pilot.press("escape")
         await eventually(lambda: "3 of 3" not in text_on(pilot))
-        assert pilot.app.screen == page
+        assert pilot.app.screen is page
         await pilot.press("n")
         await eventually(told(pilot, "nothing is looked for"))
 

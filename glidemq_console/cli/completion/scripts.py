@@ -128,7 +128,7 @@ def install(shell: Shell) -> Installed:
         if loader is not None:
             _load(loader, script)
     except OSError as error:
-        raise Refusal(f"cannot write {error.filename}: {error.strerror}") from error
+        raise Refusal(f"cannot write {error.filename or script}: {error.strerror}") from error
     return Installed(script, loader)
 
 
