@@ -21,9 +21,11 @@ class StreamChunk(Mapping[str, str]):
     __slots__ = ("_fields", "id", "pairs")
 
     def __init__(self, id: str, fields: Mapping[str, str] | Iterable[tuple[str, str]]) -> None:
-        pairs = fields.items() if isinstance(fields, Mapping) else fields
         self.id = id
-        self.pairs: tuple[tuple[str, str], ...] = tuple([(name, value) for name, value in pairs])
+        # A list, as a stream is read, is not asked whether it is a mapping: that costs more than the rest.
+        if not isinstance(fields, list) and isinstance(fields, Mapping):
+            fields = fields.items()
+        self.pairs: tuple[tuple[str, str], ...] = tuple(fields)
         self._fields = dict(self.pairs)
 
     def __getitem__(self, name: str) -> str:

@@ -93,8 +93,8 @@ _FIELD_NAMES = _FieldNames(
     (name.encode(), name)
     for name in """
         id name data opts timestamp attemptsMade delay priority maxAttempts state processedOn lastActive finishedOn
-        returnvalue failedReason parentId parentQueue groupKey orderingSeq cost expireAt lifo schedulerName budgetKey
-        progress stalledCount
+        returnvalue failedReason parentId parentQueue flowToken groupKey orderingSeq cost expireAt lifo schedulerName
+        budgetKey progress stalledCount
         """.split()  # noqa: SIM905
 )
 
