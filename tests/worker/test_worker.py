@@ -248,23 +248,29 @@ async def test_jobs_that_have_ended_do_not_wait_in_memory_for_the_garbage_collec
     connection: Connection,
 ) -> None:
     async def process(job: Job[Any, Any]) -> None:
-        await asyncio.sleep(0)
+        if job.data % 4 == 0:
+            await job.stream({"t": "a"})
+        elif job.data % 4 == 1:
+            await job.step("once", lambda: 1)
+        elif job.data % 4 == 2:
+            raise ValueError("no")
 
     queue = Queue("q", connection)
     gc.collect()
     gc.disable()
     try:
-        async with Worker("q", process, connection, concurrency=10):
+        async with Worker("q", process, connection, concurrency=10, log_errors=False):
             await queue.add_bulk([NewJob("n", n) for n in range(100)])
-            await eventually(lambda: _all_done(connection, 100))
+            await eventually(lambda: _have_ended(connection, 100))
             await asyncio.sleep(0.1)
             assert [found for found in gc.get_objects() if isinstance(found, JobRun)] == []
     finally:
         gc.enable()
 
 
-async def _all_done(connection: Connection, count: int) -> bool:
-    return bool(await connection.command("ZCARD", "glide:{q}:completed") == count)
+async def _have_ended(connection: Connection, count: int) -> bool:
+    kept = [await connection.command("ZCARD", f"glide:{{q}}:{end}") for end in ("completed", "failed")]
+    return bool(sum(kept) == count)
 
 
 async def _is(job: Any, state: str) -> bool:

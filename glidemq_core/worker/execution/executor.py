@@ -94,7 +94,10 @@ class JobExecutor:
         # From here on an abort comes too late: the end stands.
         run.ended = True
         if error is not None or run.abort_reason is not None or run.requests or run.controls:
-            return await self._end(run, result, error)
+            try:
+                return await self._end(run, result, error)
+            finally:
+                del error  # its traceback refers to this frame: a cycle
         return await self._completed(run, result)
 
     async def end_without_processor(self, run: JobRun) -> SettleRecord | None:

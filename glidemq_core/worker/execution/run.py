@@ -126,6 +126,11 @@ class JobRun:
             self._calls = RunCalls(self.processed_on, lambda: self.ended or self.aborted)
         return self._calls
 
+    def forget(self) -> None:
+        """Let go of what refers to this run in turn."""
+        del self.job
+        self.steps = self._calls = None
+
     def abort(self, reason: AbortReason) -> bool:
         """Ask the run to stop: cancels a coroutine, raises the flag for a thread. False when it is stopping already."""
         if self.ended or self.abort_reason is not None:

@@ -149,7 +149,7 @@ def _part(run: JobRun) -> None:
     look often.
     """
     if not run.given_up:  # else its processor runs on
-        del run.job
+        run.forget()
 
 
 def _log_failure(record: SettleRecord, *, runs_again: bool) -> None:
