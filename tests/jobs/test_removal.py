@@ -76,6 +76,33 @@ async def test_jobs_that_wait_again_take_their_entries_along(bench: Bench) -> No
     assert (await bench.stream_ids())[2_500:] == failed[2:]
 
 
+@pytest.mark.parametrize("kind", ["lifo", "priority"])
+@pytest.mark.parametrize("how", ["remove", "revoke", "delay"])
+async def test_a_job_of_a_list_that_waits_in_the_stream_takes_its_entry_along(
+    bench: Bench, kind: str, how: str
+) -> None:
+    """A delayed LIFO job whose delay is taken away waits there, and what comes back after a signal or its children."""
+    if kind == "lifo":
+        job_id = await bench.add(lifo=True, delay=60_000)
+        await bench.queue.change_job_delay(job_id, 0)
+    else:
+        job_id = await bench.add(priority=3)
+        await bench.command("ZREM", bench.scope.keys.scheduled, job_id)
+        await bench.command("XADD", bench.scope.keys.stream, "*", "jobId", job_id, "name", "a")
+        await bench.command("HSET", bench.scope.keys.job(job_id), "state", "waiting")
+    other = await bench.add()
+    assert await bench.stream_ids() == [job_id, other]
+
+    if how == "remove":
+        assert await bench.queue.remove_job(job_id)
+    elif how == "revoke":
+        assert await bench.queue.revoke(job_id) == "revoked"
+    else:
+        await bench.queue.change_job_delay(job_id, 60_000)
+
+    assert await bench.stream_ids() == [other]
+
+
 async def test_remove_of_an_active_job_needs_force(bench: Bench) -> None:
     listed, fifo = await bench.add(lifo=True), await bench.add()
     runs = await bench.claim(2)

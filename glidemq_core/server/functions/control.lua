@@ -67,11 +67,12 @@ end
 -- is dropped by whoever claims it.
 local function unlist(P, list, id)
   local key = P .. ":" .. list
+  local left = call("LLEN", key) -- elements that nobody has looked at: a job of a list may well wait in the stream
   for _, from in ipairs({ 1, -1 }) do
-    local most = min(LISTED, walk_left * CHEAPER)
+    local most = min(LISTED, walk_left * CHEAPER, left)
     if most < 1 then return false end
-    local place = call("LPOS", key, id, "RANK", from, "MAXLEN", most)
-    walk_left = walk_left - most / CHEAPER
+    local place = call("LPOS", key, id, "RANK", from, "MAXLEN", floor(most))
+    walk_left, left = walk_left - most / CHEAPER, left - most
     if place then
       call("LREM", key, from, id)
       return true
