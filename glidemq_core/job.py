@@ -16,7 +16,7 @@ from .jobs.active_run import NO_RESOURCES, ActiveRun, ControlCall, RunCalls
 from .jobs.read import current_state, get_children_values, get_job, get_parents
 from .jobs.snapshot import DataT, JobSnapshot, ResultT
 from .jobs.wait import wait_for_result, wait_until_finished
-from .options.fields import Duration, Instant, refuse
+from .options.fields import Duration, Instant, delay_ms, refuse
 from .options.job import Actor, JobRef
 from .records import Signal, Usage
 from .records.outcomes import FinalState, JobState
@@ -382,15 +382,19 @@ class Job(JobSnapshot[DataT, ResultT]):
         await control.retry_job(
             self._context, self.id, reset_fallback=reset_fallback, clear_signals=clear_signals, actor=actor
         )
+        self.fields |= {"attemptsMade": b"0", "failedReason": b"", "finishedOn": b""}
 
     async def promote(self, *, actor: Actor | None = None) -> None:
         """Make a delayed job ready now. Raises JobStateError, JobNotFoundError."""
         await control.promote_job(self._context, self.id, actor=actor)
+        self._take_over(delay=0)
 
     async def change_priority(self, priority: int, *, actor: Actor | None = None) -> None:
         """Give a job that has not started another priority, 0..2048. Raises JobStateError, JobNotFoundError."""
         await control.change_job_priority(self._context, self.id, priority, actor=actor)
+        self._take_over(priority=int(priority))
 
     async def change_delay(self, delay: Duration, *, actor: Actor | None = None) -> None:
         """Make a job that has not started wait `delay` (ms, timedelta or text) from now. Raises JobStateError."""
         await control.change_job_delay(self._context, self.id, delay, actor=actor)
+        self._take_over(delay=delay_ms(delay))

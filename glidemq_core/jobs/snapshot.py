@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 from ..options.job import Fallback, JobOptions, JobRef
+from ..options.types import merge_options
 from ..records import ReviewDecision, Signal, Usage, decoding
 from ..records.outcomes import JobState
 from ..records.usage import decode_usage
@@ -70,6 +71,11 @@ class JobSnapshot(Generic[DataT, ResultT]):
         """Drop what was decoded of former fields."""
         self._data = self._result = self._progress = self._options = _UNREAD
 
+    def _take_over(self, **options: int) -> None:
+        """Know what was changed on the server through this object, as the peer's jobs do."""
+        self.fields.update({name: str(value).encode() for name, value in options.items()})
+        self._options = merge_options(JobOptions, self.options, options)
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.ref} {self.name!r} {self.state}>"
 
@@ -119,7 +125,7 @@ class JobSnapshot(Generic[DataT, ResultT]):
 
     @property
     def options(self) -> JobOptions:
-        """Options as the producer gave them."""
+        """Options as the producer gave them, but for what was changed through this object."""
         if self._options is _UNREAD:
             self._options = decoding.decode_options(self.fields)
         return self._options  # type: ignore[no-any-return]  # filled right above

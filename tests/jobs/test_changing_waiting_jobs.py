@@ -24,6 +24,29 @@ from glidemq_core.worker.sweeps import tick
 # Changing ---------------------------------------------------------------------------------------------------
 
 
+async def test_a_job_knows_what_was_changed_through_it(bench: Bench) -> None:
+    job = await bench.queue.add("a", delay=60_000, timeout=5_000, attempts=2)
+    await job.change_delay("30s")
+    assert (job.delay_ms, job.options.delay, job.priority) == (30_000, 30_000, 0)
+    await job.change_priority(4)
+    assert (job.priority, job.options.priority, job.delay_ms) == (4, 4, 30_000)
+    await job.promote()
+    assert (job.delay_ms, job.options.delay, job.options.attempts, job.options.timeout) == (0, 0, 2, 5_000)
+
+    for refused in (job.promote(), job.change_delay(-1), job.change_priority(3_000)):
+        with pytest.raises((JobStateError, InvalidOptionError)):
+            await refused
+    assert (job.delay_ms, job.priority) == (0, 4)
+
+
+async def test_a_job_knows_that_it_was_retried(bench: Bench) -> None:
+    failed = await bench.queue.get_job(await bench.fail())
+    assert failed is not None
+    assert (failed.attempts_made, failed.failed_reason) == (1, "boom")
+    await failed.retry()
+    assert (failed.attempts_made, failed.failed_reason, failed.finished_at) == (0, None, None)
+
+
 async def test_promote_places_by_kind(bench: Bench) -> None:
     jobs = [
         await bench.add(delay=60_000),
