@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, Protocol
 
 from ..options.fields import refuse
+from .events import logger
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 #: One Ctrl-C may arrive twice, from the terminal and from a parent that passes it on; a person takes longer, s.
@@ -155,6 +156,13 @@ class Closeable(Protocol):
         ...
 
 
+async def _close_one(one: Closeable) -> None:
+    try:
+        await one.close()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the others are to be closed
+        logger.error("cannot close %s: %s", type(one).__name__, error, exc_info=error)
+
+
 class ShutdownHandle:
     """Await it to serve until a signal has come and everything is closed."""
 
@@ -188,8 +196,7 @@ class ShutdownHandle:
     async def shutdown(self) -> None:
         """Close everything now, at the same time; a second call waits for the first.
 
-        Raises:
-            Exception: the first error of what could not be closed, after all else is.
+        What cannot be closed is logged.
         """
         await asyncio.shield(self._begin())
 
@@ -201,12 +208,9 @@ class ShutdownHandle:
 
     async def _close(self) -> None:
         try:
-            ends = await asyncio.gather(*(one.close() for one in self._closeables), return_exceptions=True)
+            await asyncio.gather(*(_close_one(one) for one in self._closeables))
         finally:
             self._unlisten()
-        for end in ends:
-            if isinstance(end, Exception):
-                raise end
 
     def dispose(self) -> None:
         """Give up: nothing is closed when a signal comes, and who awaits this goes on."""
@@ -222,8 +226,8 @@ class ShutdownHandle:
 def graceful_shutdown(*closeables: Closeable) -> ShutdownHandle:
     """Close workers, queues and whatever has a `close()` when SIGTERM or SIGINT comes.
 
-    Call it in a running event loop; the handlers that were there before are put back at the end. `Worker.run` and
-    `serve` do not need it.
+    Call it in a running event loop; the handlers that were there before are put back at the end. An error of
+    a `close()` keeps nothing else open and is logged (`glidemq.worker`). `Worker.run` and `serve` do not need it.
 
     Raises:
         InvalidOptionError: something has no `close()`.

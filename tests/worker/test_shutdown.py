@@ -42,14 +42,23 @@ async def test_a_signal_closes_all(connection: Connection, number: signal.Signal
     assert signal.getsignal(number) is before
 
 
-async def test_shutdown_closes_once_and_tells_an_error_after_all_else_is_closed() -> None:
+async def test_shutdown_closes_once_and_logs_what_cannot_be_closed(caplog: pytest.LogCaptureFixture) -> None:
+    """As in the peer: who shuts down goes on whatever happens, and awaits the handle as before."""
     first, second = Recorder(ValueError("no")), Recorder()
     handle = graceful_shutdown(first, second)
 
-    results = await asyncio.gather(handle.shutdown(), handle.shutdown(), return_exceptions=True)
+    results = await asyncio.gather(handle.shutdown(), handle.shutdown(), handle, return_exceptions=True)
+    await handle.shutdown()
 
-    assert [str(result) for result in results] == ["no", "no"]
+    assert results == [None, None, None]
     assert (first.closed, second.closed) == (1, 1)
+    [record] = caplog.records
+    assert (record.name, record.levelname, record.message) == (
+        "glidemq.worker",
+        "ERROR",
+        "cannot close Recorder: no",
+    )
+    assert record.exc_info is not None
 
 
 async def test_a_disposed_handle_closes_nothing() -> None:
