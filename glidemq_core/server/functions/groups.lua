@@ -84,13 +84,13 @@ end
 -- is changed, when there is more to decide. The caller takes what was started off the row of parked jobs (`leave_rows`).
 function groups.start_next(P, key, number)
   local g = P .. ":group:" .. key
-  local f = call("HMGET", g, "nextSeq", "active", "maxConcurrency", "tbCapacity", "rateMax", "skip:" .. number)
-  if f[1] ~= number or f[6] or f[4] and f[4] ~= "0" or f[5] and f[5] ~= "0" then return false end
+  local f = call("HMGET", g, "nextSeq", "active", "tbCapacity", "rateMax", "skip:" .. number)
+  if f[1] ~= number or f[5] or f[3] and f[3] ~= "0" or f[4] and f[4] ~= "0" then return false end
   local active, seq = 0, tonumber(number)
   if not seq or seq < 1 or seq > 2 ^ 53 or seq % 1 ~= 0 then return false end
   if f[2] and f[2] ~= "0" then
     if not f[2]:find("^%d+$") then return false end
-    local limit = util.num(f[3])
+    local limit = util.num(call("HGET", g, "maxConcurrency"))
     active = tonumber(f[2])
     if limit > 0 and active >= limit then return false end
   end

@@ -3,7 +3,7 @@
 
 local HEADS, VALUES = 2, 3 -- arguments of an exchange: heads of settled runs, their results and reasons
 -- A run: words of its head, its result or reason, what is found out about it, whether it is a success of which there is
--- nothing more to say, then what only one has that failed.
+-- nothing more to say (but for an ordering key), then what only one has that failed.
 local ID, ENTRY, PROCESSED_ON, OUTCOME, RETENTION, TOKENS, LEDGER, SEEN, VALUE = 1, 2, 3, 4, 5, 6, 7, 8, 9
 local ANSWER, FIELDS, LOST, SIMPLE, ATTEMPTS, BACKOFF, FALLBACKS, LETTER, MADE = 10, 11, 12, 13, 14, 15, 16, 17, 18
 
@@ -16,9 +16,10 @@ local NAMES = { "state", "processedOn", "budgetKey", "parentId", "parentQueue", 
   "finishedOn", "schedulerName" }
 local STATE, STARTED, BUDGET, PARENT, PARENT_QUEUE, GROUP_KEY, ATTEMPTS_MADE, PRIORITY, FINISHED, SCHEDULER =
   1, 2, 3, 4, 5, 6, 7, 8, 9, 10
--- How many of them a plain success needs, by what its claim saw.
+-- How many of them a plain success needs, by what its claim saw; and what it saw, by the rest of a head that says no more.
 local NEEDED = { [""] = PARENT, k = PARENT, p = PARENT_QUEUE, pk = PARENT_QUEUE, g = GROUP_KEY, gk = GROUP_KEY,
   gp = GROUP_KEY, gpk = GROUP_KEY }
+local SAW = { [".k"] = "k", [".p"] = "p", [".pk"] = "pk", [".g"] = "g", [".gk"] = "gk", [".gp"] = "gp", [".gpk"] = "gpk" }
 
 -- The set that a job goes to by what became of its run.
 local PLACES = { ok = "completed", failed = "failed", retrying = "scheduled" }
@@ -63,6 +64,9 @@ function settle.read_runs(args)
     at = at + bytes
     if rest == "" then
       out[n] = { id, entry, processed_on, "c", "", "", "", "", value, false, false, false, entry ~= "" }
+    elseif SAW[rest] then
+      out[n] = { id, entry, processed_on, "c", "", "", "", SAW[rest], value, false, false, false,
+        entry ~= "" and rest == ".g" }
     elseif rest:byte() == 46 then
       out[n] = { id, entry, processed_on, "c", "", "", "", rest:sub(2), value, false, false, false, false }
     elseif not rest:find("\31", 1, true) then
@@ -140,6 +144,8 @@ local function read_fields(key, run)
   if needed then
     if needed == PARENT then
       f = try("HMGET", key, "state", "processedOn", "budgetKey", "parentId")
+    elseif needed == GROUP_KEY then
+      f = try("HMGET", key, "state", "processedOn", "budgetKey", "parentId", "parentQueue", "groupKey")
     else
       f = try("HMGET", key, unpack(NAMES, 1, needed))
     end
@@ -336,7 +342,8 @@ function settle.all(P, _, now, batch)
           sums.failed, sums.failed_ms = sums.failed + 1, sums.failed_ms + ran
         end
       end
-      if run[SIMPLE] and #f == PARENT and not f[BUDGET] and not has_parents and i < last then
+      if run[SIMPLE] and #f <= GROUP_KEY and not (f[BUDGET] or f[PARENT] or has_parents) and i < last then
+        if f[GROUP_KEY] then groups.release(P, f[GROUP_KEY], now, none_parked) end
         if batch.events then
           try("XADD", stream, "*", "event", "completed", "jobId", run[ID], "returnvalue", run[VALUE])
         end
