@@ -266,7 +266,7 @@ local function free_slot(g)
   local active = try("HINCRBY", g, "active", -1)
   if type(active) == "table" then return not active.err:find("integer", 1, true) and active or nil end
   if active >= 0 then return nil end
-  if active == -1 and call("HLEN", g) == 1 then call("UNLINK", g) else call("HINCRBY", g, "active", 1) end
+  if active == -1 and try("HLEN", g) == 1 then try("UNLINK", g) else try("HINCRBY", g, "active", 1) end
   return nil
 end
 
