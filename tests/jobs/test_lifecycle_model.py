@@ -124,7 +124,7 @@ class Model:
         if self.lost:
             run = self.lost[choice % len(self.lost)]
             before = await dump(self.bench.connection)
-            assert await self._settle(run, "c", "0", "0", "", "", "", "") == b"lost"
+            assert await self._settle(run, "c", "0", "0", "", "", "", "") == "lost"
             for call in ("hand_back", "delay"):
                 more = (0, "", "") if call == "delay" else ()
                 reply = await self.bench.scope.call(call, *run, self.bench.scope.now_ms(), *more)
