@@ -353,7 +353,8 @@ class Exchange:
         if reply.outbox:
             self._outbox.waiting = True
             self._context.promotion.ring()
-        self._context.report_texts(reply.errors)
+        if reply.errors:
+            self._context.report_texts(reply.errors)
 
     def _send_again(self) -> None:
         self._resend_timer = None

@@ -30,6 +30,7 @@ BackoffStrategy = Callable[[int, BaseException], "Duration | Awaitable[Duration]
 _REASON_CAP = 64 * 1024
 #: Fields of a job of which its end takes notice, and what says that the claim saw them.
 _MARKS = (("groupKey", "g"), ("parentId", "p"), ("schedulerName", "s"), ("steps", "k"))
+_MARKED = [name for name, _ in _MARKS]
 #: A due time must stay below the next priority's part of a score.
 _LONGEST_BACKOFF_MS = 2**41
 
@@ -120,6 +121,8 @@ def _seen(fields: Mapping[str, bytes]) -> str:
 
     An ordering key (`g`), a parent (`p`), a scheduler that waits for it (`s`), steps that were kept (`k`).
     """
+    if fields.keys().isdisjoint(_MARKED):  # nearly always: asked at every end
+        return ""
     return "".join([mark for name, mark in _MARKS if name in fields])
 
 
