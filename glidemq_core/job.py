@@ -44,8 +44,8 @@ class Job(JobSnapshot[DataT, ResultT]):
 
     @classmethod
     def of(cls, snapshot: JobSnapshot[Any, Any]) -> Self:
-        """Return the job of which a snapshot was read."""
-        job = cls(snapshot._context, snapshot.id, snapshot.fields)
+        """Return the job of which a snapshot was read; a job is returned as it is."""
+        job = snapshot if isinstance(snapshot, cls) else cls(snapshot._context, snapshot.id, snapshot.fields)
         job._is_slim = snapshot._is_slim
         return job
 

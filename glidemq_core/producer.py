@@ -57,12 +57,18 @@ class AddingQueue(QueueBase):
         self,
         jobs: Iterable[NewJob],
         shown: Callable[[Snapshot], AddedT],
+        make: add.MakeJob = JobSnapshot,
         *,
         cross_slot: bool,
         on_duplicate: OnDuplicate,
     ) -> list[AddedT | None]:
         results = await add.add_each(
-            await self.context(), jobs, self._options, cross_slot=cross_slot, on_duplicate=on_duplicate
+            await self.context(),
+            jobs,
+            self._options,
+            cross_slot=cross_slot,
+            on_duplicate=on_duplicate,
+            make=make,
         )
         outcomes = [shown(result) if isinstance(result, JobSnapshot) else result for result in results]
         add.raise_refused(outcomes)

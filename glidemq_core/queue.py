@@ -190,7 +190,7 @@ class Queue(AddingQueue, Generic[DataT, ResultT]):
             Jobs that were not refused are stored all the same. InvalidOptionError for another `on_duplicate`.
         """
         added: list[Job[DataT, ResultT] | None] = await self._add_each(
-            jobs, Job.of, cross_slot=cross_slot, on_duplicate=on_duplicate
+            jobs, Job.of, Job, cross_slot=cross_slot, on_duplicate=on_duplicate
         )
         return [job for job in added if job is not None]
 

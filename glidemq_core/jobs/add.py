@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any, Literal
 
@@ -41,6 +41,9 @@ OnDuplicate = Literal["skip", "raise"]
 #: A job on its way: its place among those asked for, its record, its options.
 _Encoded = tuple[int, Record, JobOptions]
 
+#: Makes the object that stands for a job of its context, id and fields.
+MakeJob = Callable[[QueueContext, str, dict[str, bytes]], Snapshot]
+
 _DEFAULTS = QueueOptions()
 
 
@@ -56,8 +59,10 @@ class _Batches:
         now_ms: int,
         events: bool,
         results: list[Outcome],
+        make: MakeJob,
     ) -> None:
         self._context, self._now_ms, self._events, self._results = context, now_ms, events, results
+        self._make = make
         self._waiting: list[_Encoded] = []
         self._bytes = 0
         self._under_way: deque[tuple[list[_Encoded], asyncio.Task[list[list[bytes]]]]] = deque()
@@ -88,7 +93,9 @@ class _Batches:
                 answers += await add_records(self._context, self._now_ms, self._events, rest)
             for (place, record, options), answer in zip(batch, answers, strict=True):
                 try:
-                    self._results[place] = _added(self._context, self._now_ms, record, options, answer)
+                    self._results[place] = _added(
+                        self._context, self._now_ms, record, options, answer, self._make
+                    )
                 except GlideMQError as error:
                     self._results[place] = error
 
@@ -113,16 +120,17 @@ async def add_each(
     *,
     cross_slot: bool = False,
     on_duplicate: OnDuplicate = "skip",
+    make: MakeJob = JobSnapshot,
 ) -> list[Outcome]:
-    """Add many jobs with one timestamp; a Job, None (skipped) or the error for each, in order.
+    """Add many jobs with one timestamp; what `make` makes of one, None (skipped) or the error for each, in order.
 
     With `on_duplicate="raise"` there is a DuplicateJobError in the place of None.
     """
     _check(on_duplicate)
     if on_duplicate == "skip":
-        return await _add_or_skip(context, jobs, settings, cross_slot=cross_slot)
+        return await _add_or_skip(context, jobs, settings, make, cross_slot=cross_slot)
     wanted = list(jobs)
-    results = await _add_or_skip(context, wanted, settings, cross_slot=cross_slot)
+    results = await _add_or_skip(context, wanted, settings, make, cross_slot=cross_slot)
     return [
         _duplicate(context, job.options) if result is None else result
         for job, result in zip(wanted, results, strict=True)
@@ -143,12 +151,12 @@ def _duplicate(context: QueueContext, options: JobOptions | None) -> DuplicateJo
 
 
 async def _add_or_skip(
-    context: QueueContext, jobs: Iterable[NewJob], settings: QueueOptions, *, cross_slot: bool
+    context: QueueContext, jobs: Iterable[NewJob], settings: QueueOptions, make: MakeJob, *, cross_slot: bool
 ) -> list[Outcome]:
     now_ms = context.now_ms()
     middleware = everywhere(settings.middleware)
     if not middleware:
-        return await _add_each(context, jobs, settings, now_ms, cross_slot=cross_slot)
+        return await _add_each(context, jobs, settings, now_ms, make, cross_slot=cross_slot)
     results: list[Outcome] = []
     left = iter(jobs)
     while part := list(islice(left, _THROUGH)):
@@ -157,7 +165,9 @@ async def _add_or_skip(
             await add_all_through(
                 middleware,
                 requests,
-                lambda wanted: _add_each(context, map(_job, wanted), settings, now_ms, cross_slot=cross_slot),
+                lambda wanted: _add_each(
+                    context, map(_job, wanted), settings, now_ms, make, cross_slot=cross_slot
+                ),
                 whole=False,
             )
         )
@@ -186,11 +196,12 @@ async def _add_each(
     jobs: Iterable[NewJob],
     settings: QueueOptions,
     now_ms: int,
+    make: MakeJob,
     *,
     cross_slot: bool = False,
 ) -> list[Outcome]:
     results: list[Outcome] = []
-    batches = _Batches(context, now_ms, settings.events, results)
+    batches = _Batches(context, now_ms, settings.events, results, make)
     links: list[tuple[int, ChildLink]] = []
     try:
         for job in jobs:
@@ -289,11 +300,16 @@ def _check_parent_slot(context: QueueContext, parent: JobRef, cross_slot: bool) 
 
 
 def _added(
-    context: QueueContext, now_ms: int, record: Record, options: JobOptions, answer: list[bytes]
+    context: QueueContext,
+    now_ms: int,
+    record: Record,
+    options: JobOptions,
+    answer: list[bytes],
+    make: MakeJob = JobSnapshot,
 ) -> Snapshot | None:
     status = answer[0]
     if status == b"ok":
-        return created_job(context, now_ms, record, options, answer[1])
+        return created_job(context, now_ms, record, options, answer[1], make)
     if status == b"cost":
         key = options.ordering.key if options.ordering else ""
         raise CostExceedsCapacityError(
@@ -313,7 +329,12 @@ def _added(
 
 
 def created_job(
-    context: QueueContext, now_ms: int, record: Record, options: JobOptions, job_id: bytes
+    context: QueueContext,
+    now_ms: int,
+    record: Record,
+    options: JobOptions,
+    job_id: bytes,
+    make: MakeJob = JobSnapshot,
 ) -> Snapshot:
     """Return a job as it stands right after its creation, without reading it."""
     _, name, data, opts, delay, priority, attempts, lifo, _extra_json = record
@@ -331,7 +352,7 @@ def created_job(
         "state": state,
     }
     if none_given(options):
-        return JobSnapshot(context, job_id.decode(), fields)
+        return make(context, job_id.decode(), fields)
     if options.ttl:
         fields["expireAt"] = str(now_ms + options.ttl).encode()
     if options.cost:
@@ -343,4 +364,4 @@ def created_job(
     if options.parent is not None:
         fields["parentId"] = options.parent.id.encode()
         fields["parentQueue"] = options.parent.queue.encode()
-    return JobSnapshot(context, job_id.decode(), fields)
+    return make(context, job_id.decode(), fields)
