@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol, runtime_checkable
 
+from rich.color import ColorType
 from rich.segment import Segment
 from rich.style import Style
 from textual.app import App
@@ -90,3 +91,21 @@ def segments(app: App[Any], parts: Iterable[Styled], base: Style) -> list[Segmen
 def strip(app: App[Any], parts: Parts, width: int, base: Style) -> Strip:
     """Return the parts as one line of exactly `width` cells."""
     return Strip(segments(app, fit(parts, width), base), width)
+
+
+def on_cursor(app: App[Any], drawn: Iterable[Segment], base: Style) -> list[Segment]:
+    """Return a line on the background of the cursor so that it can be read.
+
+    With sixteen colours nobody knows how any of them looks on another: words are as plain text is there, gauges keep
+    their colours. What stands back may have the very colour of the cursor.
+    """
+    ground = base.bgcolor
+    if ground is None or ground.type is not ColorType.STANDARD:
+        return list(drawn)
+    plain = Style(color=theme_style(app, "foreground").color)
+    readable: list[Segment] = []
+    for text, style, _ in drawn:
+        look = style or base
+        is_unseen = look.color == ground or any(map(str.isalnum, text))
+        readable.append(Segment(text, look + plain if is_unseen else look))
+    return readable

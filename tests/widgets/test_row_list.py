@@ -273,6 +273,29 @@ async def test_everything_in_the_row_under_the_cursor_can_be_read(theme: str, st
         ]
 
 
+@pytest.mark.parametrize("token", ["error", "dim", "person"])
+async def test_words_under_the_cursor_are_plain_text_with_sixteen_colours(token: str) -> None:
+    view = PayloadCard()
+    app = Stage(RowList(COLUMNS), view, theme="glidemq-ansi")
+    async with app.run_test(size=(60, 12)) as pilot:
+        lines = app.query_one(RowList)
+        lines.show([Row(1, {}, words=[Styled("429 slow down", token), Styled(" ▕██▏", "error")])])
+        view.show({"customer": "C-1042"})
+        await pilot.pause()
+        lines.focus()
+        await pilot.pause()
+        plain = theme_style(app, "foreground", on="cursor-background")
+        looks = {text.strip(): style for text, style, _ in lines.render_line(1) if style and text.strip()}
+        assert (looks["429 slow down"].color, looks["429 slow down"].bgcolor) == (plain.color, plain.bgcolor)
+        assert looks["▕██▏"].color == theme_style(app, "error").color
+
+        view.focus()
+        await pilot.pause()
+        at = view.render_line(0)
+        assert "customer" in at.text
+        assert {style.color for text, style, _ in at if style and text.strip("▌ ")} == {plain.color}
+
+
 # --- what lists say beyond their rows ---
 
 

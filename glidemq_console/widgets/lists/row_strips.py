@@ -13,7 +13,7 @@ from textual.app import App
 from textual.strip import Strip
 
 from ...theme.style import theme_style
-from ..drawn import segments, strip
+from ..drawn import on_cursor, segments, strip
 from ..styled import Cell, Styled, fit, parts_of
 from .columns import GAP, GUTTER, Column, Row
 
@@ -85,7 +85,7 @@ def row_strip(app: App[Any], layout: Layout, row: Row | None, look: Look, width:
     if look.stale:
         drawn = [Segment(text, (style or base) + theme_style(app, "dim")) for text, style, _ in drawn]
     if look.is_cursor:
-        drawn = [Segment(text, _seen(style or base, app)) for text, style, _ in drawn]
+        drawn = on_cursor(app, drawn, base)
     return Strip(drawn, width)
 
 
@@ -96,10 +96,3 @@ def _filled(drawn: list[Segment], cells: int, ground: Style) -> list[Segment]:
     )
     on = Style(bgcolor=ground.bgcolor)
     return [*(Segment(text, (style or Style()) + on) for text, style, _ in head), *rest]
-
-
-def _seen(style: Style, app: App[Any]) -> Style:
-    """Return a look that can be read: with sixteen colours, what stands back may have that of the cursor."""
-    if style.color is None or style.color != style.bgcolor:
-        return style
-    return style + Style(color=theme_style(app, "foreground").color)

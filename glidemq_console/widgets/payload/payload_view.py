@@ -19,7 +19,7 @@ from ...text.safe import clean, mask
 from ...text.shown_keys import key_of
 from ...text.wrap import line_starts, wrapped
 from ...theme.style import theme_style
-from ..drawn import strip
+from ..drawn import on_cursor, strip
 from ..finding.places import Found, Place, places_in
 from ..scrolling import CURSOR_KEYS, CursorScrolled, Pane
 from ..styled import Parts, Styled
@@ -268,7 +268,8 @@ class PayloadCard(CursorScrolled, Pane, can_focus=True):
         if at_cursor:
             base += theme_style(self.app, "foreground", on="cursor-background")
         gutter = Styled("▌ " if at_cursor else "  ", "focus")
-        return strip(self.app, [gutter, *self._parts(self._drawn[index])], width, base)
+        drawn = strip(self.app, [gutter, *self._parts(self._drawn[index])], width, base)
+        return Strip(on_cursor(self.app, drawn, base), width) if at_cursor else drawn
 
     def _parts(self, line: TreeLine) -> Parts:
         if self._found is None:
