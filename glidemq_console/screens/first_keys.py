@@ -6,7 +6,7 @@ from ..actions.base import EVERYWHERE
 from ..actions.keymap import Keymap
 from ..actions.keys import key_text
 from ..text.shown_keys import key_of
-from ..widgets.styled import Parts, Styled, dim, hotkey
+from ..widgets.styled import Parts, Styled, dim, hotkey, width_of
 from .registry import in_scope
 
 #: Keys and what they do by scope; the third is that of help.
@@ -26,17 +26,24 @@ _FIRST = {
     "events": ((".", "hold still"), ("enter", "its job")),
     "cost": (("→", "by model, flow, job"), ("enter", "open")),
 }
+#: Between two of them.
+_GAP = "   "
 
 
-def first_keys(scope: str, keymap: Keymap) -> Parts:
-    """What the status line says on the first visit, with the keys as they are mapped."""
+def first_keys(scope: str, keymap: Keymap, width: int) -> Parts:
+    """What the status line of so many cells says on the first visit, with the keys as they are mapped.
+
+    What does not fit leaves whole, help last.
+    """
     mapped = {
         key_text(action.keys[0]): keymap.texts(action)[0]
         for action in (*in_scope(EVERYWHERE), *in_scope(scope))
         if action.keys
     }
-    parts: list[Styled] = []
+    told: list[list[Styled]] = []
     for key, words in (*_FIRST.get(scope, ()), ("?", "every key")):
         words = words.replace("{undo}", key_of("undo", "z"))
-        parts += [hotkey(mapped.get(key, key)), dim(f" {words}   ")]
-    return parts
+        told.append([hotkey(mapped.get(key, key)), dim(f" {words}{_GAP}")])
+    while len(told) > 1 and sum(map(width_of, told)) - len(_GAP) > width:
+        del told[-2]
+    return [part for parts in told for part in parts]

@@ -235,7 +235,7 @@ class ConsoleScreen(FilteredScreen):
             left = [Styled(short(snapshot.trouble, 200), "warning")]
         elif now < self._new_until_ms and not self.filter_text:
             # Long filters need the line; who filters has begun without these.
-            left = first_keys(self.SCOPE, self.console.keymap)
+            left = first_keys(self.SCOPE, self.console.keymap, self.app.size.width - 4)
         elif self.has_class("-low") and (way := self._way()):
             left = [dim(way)]
         right: Parts = [*self.marked_parts(), *self.status(snapshot)] if self.is_ready(snapshot) else []

@@ -94,6 +94,6 @@ def test_the_keys_of_a_first_visit_work_there() -> None:
         there = {key for action in in_scope(scope) for key in action.keys}
         if not there:
             continue
-        for part in first_keys(scope, Keymap(ACTIONS.values()))[::2]:
+        for part in first_keys(scope, Keymap(ACTIONS.values()), 200)[::2]:
             key = arrows.get(part.text, part.text)
             assert key in {*there, "", "?", "tab"}, (scope, key)

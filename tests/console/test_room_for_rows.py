@@ -11,6 +11,7 @@ from glidemq_console.screens.flows.page import FlowScreen
 from glidemq_console.screens.limits.screen import LimitsScreen
 
 from .fixed import LIVE, config
+from .fixed_ai import feed as asking
 from .fixed_flows import CASES
 from .fixed_workers import workers_script
 from .photograph import settle
@@ -69,3 +70,23 @@ async def test_a_low_flow_page_keeps_no_empty_lines_for_a_banner() -> None:
         head = next(at for at, line in enumerate(lines) if "3 of 6 done" in line)
 
         assert set(lines[head + 1].strip()) == {"─"}
+
+
+async def test_hints_leave_whole_where_there_is_no_room() -> None:
+    app = ConsoleApp(config(asking(), screen="approvals"))
+    async with app.run_test(size=(60, 15)) as pilot:
+        await settle(pilot)
+        hints = text_on(pilot).splitlines()[-2]
+
+        assert hints.startswith(" a approve, z takes it back   ? every key ")
+        assert "…" not in hints
+
+
+async def test_the_palette_has_no_sign_that_terminals_draw_differently() -> None:
+    app = ConsoleApp(config(asking()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("ctrl+p")
+        await eventually(lambda: "Search for commands" in text_on(pilot))
+
+        assert not [letter for letter in text_on(pilot) if ord(letter) > 0xFFFF]

@@ -72,7 +72,7 @@ class LimitsScreen(SectionedScreen[QueueLine], QueueListScreen):
         with Vertical(id="limit-detail"):
             yield Rule(id="limit-title")
             with Horizontal(id="limit-panes"):
-                yield PartsView(id="limit-meters")
+                yield PartsView(id="limit-meters", wraps=True, hang=8)
                 yield PartsView(id="limit-groups")
 
     # --- what the frame calls ---
