@@ -88,23 +88,31 @@ class StatusLine(Bar):
         """Make a line of a left and a right half."""
         super().__init__(id=id, classes=classes)
         self._left, self._right = list(left), list(right)
+        self._is_left_first = False
 
     @property
     def text(self) -> str:
         """Both halves as plain text."""
         return "".join(part.text for part in (*self._left, *self._right))
 
-    def show(self, left: Parts, right: Parts = ()) -> None:
-        """Show these halves; nothing is painted when they are what is shown already."""
+    def show(self, left: Parts, right: Parts = (), *, is_left_first: bool = False) -> None:
+        """Show these halves; nothing is painted when they are what is shown already.
+
+        Args:
+            is_left_first: Where there is no room for both, the right one leaves whole.
+        """
         new = list(left), list(right)
         if new != (self._left, self._right):
             self._left, self._right = new
+            self._is_left_first = is_left_first
             self.refresh()
 
     def render_line(self, y: int) -> Strip:
         width, base = self.size.width, self.rich_style
         if y:
             return Strip.blank(width, base)
+        if self._is_left_first and width_of(self._left) + width_of(self._right) + 3 > width:
+            return strip(self.app, fit([Styled(" "), *self._left], width - 1), width, base)
         right = fit(self._right, min(width, width_of(self._right)))
         left = fit([Styled(" "), *self._left], width - width_of(right) - 2)
         return strip(self.app, [*left, Styled(" "), *right], width, base)

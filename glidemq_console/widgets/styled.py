@@ -109,7 +109,7 @@ def wrap(parts: Parts, width: int, hang: int | None = None) -> list[list[Styled]
     if width_of(parts) <= width or width <= 0:
         return [list(parts)]
     text = "".join(part.text for part in parts)
-    indent = min(width // 3, len(text) - len(text.lstrip(" ")) + 2 if hang is None else hang)
+    indent = min(width // 2, len(text) - len(text.lstrip(" ")) + 2 if hang is None else hang)
     lines: list[list[Styled]] = [[]]
     used = start = 0
     for part in parts:

@@ -10,7 +10,7 @@ from glidemq_console.feed.scripted import ScriptedFeed
 from glidemq_console.screens.flows.page import FlowScreen
 from glidemq_console.screens.limits.screen import LimitsScreen
 
-from .fixed import LIVE, config
+from .fixed import FAILED, LIVE, config, script
 from .fixed_ai import feed as asking
 from .fixed_flows import CASES
 from .fixed_workers import workers_script
@@ -70,6 +70,34 @@ async def test_a_low_flow_page_keeps_no_empty_lines_for_a_banner() -> None:
         head = next(at for at, line in enumerate(lines) if "3 of 6 done" in line)
 
         assert set(lines[head + 1].strip()) == {"─"}
+
+
+@pytest.mark.parametrize("page", ["job", "flow"])
+async def test_the_state_is_whole_in_the_head_of_a_page(page: str) -> None:
+    feed = ScriptedFeed(script(job=FAILED) if page == "job" else CASES["flows-blocked"])
+    app = ConsoleApp(config(feed, screen="flows" if page == "flow" else "queues"))
+    keys = ("enter", *["tab"] * 4, "enter") if page == "job" else ("enter",)
+    async with app.run_test(size=(60, 15)) as pilot:
+        await settle(pilot)
+        for key in keys:
+            await pilot.press(key)
+            await settle(pilot)
+        head = text_on(pilot).splitlines()[2]
+
+        assert ("✗ failed 2m 00s ago" if page == "job" else "✗ blocked 41s   3 of 6 done") in head
+        assert "…" not in head
+
+
+@pytest.mark.parametrize("size", [(60, 15), (80, 24)])
+async def test_the_detail_of_a_queue_is_not_cut_beside_its_charts(size: tuple[int, int]) -> None:
+    app = ConsoleApp(config(ScriptedFeed(script())))
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        await pilot.press("d")
+        await settle(pilot)
+
+        assert "their worker is silent" in text_on(pilot)
+        assert "5 timeout after 30s" in text_on(pilot)
 
 
 async def test_hints_leave_whole_where_there_is_no_room() -> None:

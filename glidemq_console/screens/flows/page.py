@@ -126,7 +126,7 @@ class FlowScreen(PageScreen, TreeFindingScreen, TopUpScreen):
                 self.draw_rows()
             return
         now, flow = self.console.now_ms(), view.flow
-        head.show(*say.headline(view, now))
+        head.show(*say.headline(view, now), is_left_first=True)
         rows, hidden = unfolded(tree_rows(flow), self._folded)
         below = children_of(flow)
         self.listed = [TreeLine(row, view, below, hidden.get(row.key, 0)) for row in rows]

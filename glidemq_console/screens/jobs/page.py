@@ -148,7 +148,7 @@ class JobScreen(PageScreen, FindingScreen):
                 self.query_one("#payload-title", Rule).show(title)
                 self._draw_titles()
             return
-        head.show(*say.headline(detail, now))
+        head.show(*say.headline(detail, now), is_left_first=True)
         self.query_one("#story", PartsView).show(
             say.story(detail, now, self.console.config.zone, reveal=self.payload.revealed)
         )

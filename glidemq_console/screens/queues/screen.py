@@ -58,8 +58,8 @@ class QueuesScreen(QueueListScreen):
     SCOPE = "queues"
     BINDINGS = bindings(SCOPE)
     TAB = "queues"
-    # The detail has room for charts.
-    BREAKPOINTS: ClassVar = {"-charts": (100, 32)}
+    # The detail has room for charts, where it is alone for two.
+    BREAKPOINTS: ClassVar = {"-charts": (100, 32), "-two-charts": (80, 0)}
     LIST, TITLE, OPEN = "queue-list", "queue-title", "queue.open"
     COLUMNS, EMPTY = COLUMNS, _EMPTY
     FIRST = Sorting()
@@ -73,7 +73,9 @@ class QueuesScreen(QueueListScreen):
     QueuesScreen.-charts #charts, QueuesScreen.-zoomed #charts { display: block; }
     QueuesScreen #queue-detail Horizontal { height: 1fr; }
     QueuesScreen Chart { width: 1fr; height: 1fr; }
-    QueuesScreen #queue-facts { width: 1fr; padding: 0 0 0 2; height: 1fr; }
+    QueuesScreen #time-chart { display: none; }
+    QueuesScreen.-two-charts #time-chart { display: block; }
+    QueuesScreen #queue-facts { width: 1fr; min-width: 39; padding: 0 0 0 2; height: 1fr; }
     QueuesScreen.-none #queue-detail { display: none; }
     """
 
