@@ -227,6 +227,7 @@ class TestWorker(EventSource[DataT, ResultT]):
     async def _end(self, job: RecordedJob, run: JobRun, result: Any, error: BaseException | None) -> None:
         """Do what follows from the end of a run."""
         run.ended = True
+        error = await run.heed(error)
         # What handlers of events get stays as it is now, whatever becomes of the job.
         entry = self._queue.entries[job.id]
         entry.fields = dict(job.fields)

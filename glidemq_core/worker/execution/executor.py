@@ -166,6 +166,8 @@ class JobExecutor:
             error = abort_error(run)
         if self._context.subscription is not None and (asked := run.drop_requests()):
             error = GlideMQError(f"{asked}(): a message of a broadcast can only complete or fail")
+        if self._context.subscription is None:
+            error = await run.heed(error)
         request = run.request
         if request is not None:
             try:

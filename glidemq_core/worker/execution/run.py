@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
 
 from ...errors import (
     DelayedError,
+    GlideMQError,
     GroupRateLimitError,
+    JobControl,
     JobStateError,
     SuspendError,
     WaitingChildrenError,
@@ -187,6 +190,27 @@ class JobRun:
         asked = self.controls[0].name if self.controls else None
         self.requests = self.controls = None
         return asked
+
+    async def heed(self, error: BaseException | None) -> BaseException | None:
+        """Make the request of a control error that the processor raised without its call.
+
+        Returns what ended the run: the error, or why the request was refused.
+        """
+        if not isinstance(error, JobControl) or self.requests:
+            return error
+        try:
+            with suppress(JobControl):
+                if isinstance(error, DelayedError):
+                    self.delay(error.until_ms, None)
+                elif isinstance(error, GroupRateLimitError):
+                    self.limit_group(error.delay_ms, "requeue", "front", "max")
+                elif isinstance(error, WaitingChildrenError):
+                    await self.wait_for_children()
+                elif isinstance(error, SuspendError):
+                    self.suspend(None, None, None)
+        except GlideMQError as refused:
+            return refused
+        return error
 
     def _ask(self, request: ControlRequest) -> None:
         if self.requests is None:
