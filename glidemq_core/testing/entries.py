@@ -9,8 +9,8 @@ from typing import Any, Literal
 from ..options.job import JobOptions
 
 #: States in which a job of memory can be.
-STATES = ("waiting", "active", "suspended", "completed", "failed")
-State = Literal["waiting", "active", "suspended", "completed", "failed"]
+STATES = ("waiting", "delayed", "active", "suspended", "completed", "failed")
+State = Literal["waiting", "delayed", "active", "suspended", "completed", "failed"]
 
 
 @dataclass(eq=False, slots=True)

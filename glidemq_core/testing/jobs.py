@@ -137,12 +137,17 @@ class RecordedJob(Job[Any, Any]):
         self._write(priority=str(_PRIORITY(priority, "priority")).encode())
 
     async def change_delay(self, delay: Duration, *, actor: Actor | None = None) -> None:
-        """Note another delay; jobs in memory do not wait."""
-        self._write(delay=str(to_ms(delay, "delay")).encode())
+        """Note another delay; jobs in memory do not wait for it."""
+        self._note_delay(to_ms(delay, "delay"))
 
     async def promote(self, *, actor: Actor | None = None) -> None:
         """Note that it waits for no time any more."""
-        self._write(delay=b"0")
+        self._note_delay(0)
+
+    def _note_delay(self, delay_ms: int) -> None:
+        self._write(delay=str(delay_ms).encode())
+        if self.entry is not None and self.entry.state in ("waiting", "delayed"):
+            self._write(state=b"delayed" if delay_ms else b"waiting")
 
     @property
     def suspended(self) -> SuspendRequest | None:

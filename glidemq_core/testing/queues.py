@@ -75,8 +75,9 @@ class WorkerFacts:
 class TestQueue(JobStore[DataT, ResultT]):
     """The calls of `Queue` that a test of an application needs, on jobs in memory.
 
-    Jobs run in the order in which they were added: `delay`, `priority`, `lifo`, ordering keys, `timeout` and the wait
-    of a backoff are accepted and change nothing. There are no flows, limits, audit or dead letters: for those, and for
+    Jobs run in the order in which they were added: `priority`, `lifo`, ordering keys, `timeout` and the wait of a
+    backoff are accepted and change nothing. A job with a `delay` counts as delayed until a worker takes it, which it
+    does without waiting. There are no flows, limits, audit or dead letters: for those, and for
     whatever happens between processes, use the fixture `glidemq_queue`.
 
     Args:

@@ -30,7 +30,7 @@ class JobStore(Generic[DataT, ResultT]):
         self.name = queue_name(name)
         self.serializer = serializer
         self.entries: dict[str, Entry] = {}
-        #: Ids of waiting jobs, first come first served.
+        #: Ids of jobs that wait, with a delay or without, first come first served.
         self.waiting: list[str] = []
         #: Told whenever there may be something to do, or to wait for.
         self.changed = asyncio.Condition()
@@ -80,7 +80,7 @@ class JobStore(Generic[DataT, ResultT]):
         if chosen.ttl:
             entry.put(expireAt=now_ms() + chosen.ttl)
         self.entries[job_id] = entry
-        await self.put_back(job_id)
+        await self.put_back(job_id, delayed=bool(chosen.delay))
         return self.job_of(job_id)
 
     async def add_bulk(self, jobs: Iterable[NewJob]) -> list[RecordedJob]:
@@ -182,8 +182,10 @@ class JobStore(Generic[DataT, ResultT]):
         return self._is_paused
 
     async def drain(self, *, delayed: bool = False) -> int:
-        """Remove all waiting jobs; returns how many. `delayed` changes nothing: no job in memory waits for a time."""
-        gone, self.waiting = self.waiting, []
+        """Remove all waiting jobs, on request those with a delay too; returns how many."""
+        kept = [] if delayed else [each for each in self.waiting if self.entries[each].state == "delayed"]
+        gone = [each for each in self.waiting if each not in kept]
+        self.waiting = kept
         self._forget(gone)
         return len(gone)
 
@@ -249,9 +251,9 @@ class JobStore(Generic[DataT, ResultT]):
         """Return the id of the next job to run, which waits no more; None if there is none, or it is paused."""
         return self.waiting.pop(0) if self.may_take else None
 
-    async def put_back(self, job_id: str) -> None:
-        """Let a job wait, behind all that do."""
-        self.entries[job_id].put(state="waiting")
+    async def put_back(self, job_id: str, *, delayed: bool = False) -> None:
+        """Let a job wait, behind all that do. One with a delay says so, and runs as soon as its turn comes."""
+        self.entries[job_id].put(state="delayed" if delayed else "waiting")
         self.waiting.append(job_id)
         await self.tell()
 

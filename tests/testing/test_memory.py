@@ -338,3 +338,30 @@ async def test_workers_share_a_queue_and_feed_another() -> None:
 def test_what_is_no_worker_is_refused(words: dict[str, Any]) -> None:
     with pytest.raises(InvalidOptionError):
         TestWorker(**{"queue": TestQueue("q"), "processor": process, **words})
+
+
+async def test_a_job_with_a_delay_counts_as_delayed_and_does_not_wait() -> None:
+    queue: TestQueue[Any, Any] = TestQueue("later")
+    later, now = await queue.add("later", delay=60_000), await queue.add("now")
+    assert later is not None
+    assert now is not None
+    assert await later.is_delayed()
+    assert [job.name for job in await queue.get_jobs("delayed")] == ["later"]
+
+    assert await queue.drain() == 1
+    counts = await queue.get_job_counts()
+    assert (counts.waiting, counts.delayed) == (0, 1)
+    await later.promote()
+    assert await later.is_waiting()
+    await later.change_delay(60_000)
+    assert await later.is_delayed()
+    assert await queue.drain(delayed=True) == 1
+    assert await queue.get_job(later.id) is None
+
+    ran: list[str] = []
+    await queue.add("once more", delay=60_000)
+    await TestWorker(queue, lambda job: ran.append(job.name)).drain()
+    assert ran == ["once more"]
+    [done] = await queue.get_jobs("completed")
+    await done.change_delay(5_000)
+    assert await done.is_completed()
