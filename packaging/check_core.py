@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 #: What only the console or an extra needs.
 ABSENT = [
-    *["glidemq_console", "textual", "rich", "typer", "textual_plotext", "plotext", "tomlkit"],
+    *["glidemq_console", "textual", "rich", "typer", "textual_plotext", "plotext", "tomlkit", "platformdirs"],
     *["numpy", "pydantic", "opentelemetry", "uvloop"],
 ]
 DRIVER = "valkey-glide"

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.thorough
 ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "packaging" / "core"
 #: What only the console needs.
-OF_THE_CONSOLE = {"textual", "rich", "typer", "textual-plotext", "tomlkit"}
+OF_THE_CONSOLE = {"platformdirs", "textual", "rich", "typer", "textual-plotext", "tomlkit"}
 #: Fields of both projects that must be equal.
 SHARED = ("version", "requires-python", "license", "license-files", "optional-dependencies", "entry-points")
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from conftest import eventually, free_port
+from platformdirs import user_data_path
 
 from glidemq_core import errors
 from glidemq_core.server.connect import connect
@@ -121,6 +122,18 @@ async def test_names_live_beside_the_default(tmp_path: Path, monkeypatch: pytest
     for name in ("a b", "-x", "x" * 65, "a:b"):
         with pytest.raises(errors.InvalidOptionError):
             EmbeddedServer(name)
+
+
+@pytest.mark.parametrize("home", [None, "", "/somewhere/data", "not/absolute", "~/data"])
+def test_the_default_is_where_the_platform_has_data(
+    home: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GLIDEMQ_DATA", raising=False)
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    if home is not None:
+        monkeypatch.setenv("XDG_DATA_HOME", home)
+
+    assert EmbeddedServer().data_dir == user_data_path("glidemq", appauthor=False) / "default"
 
 
 async def test_connect_starts_it_and_shows_no_password(folder: Path) -> None:

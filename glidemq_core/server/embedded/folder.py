@@ -18,6 +18,7 @@ import os
 import re
 import secrets
 import stat
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -245,6 +246,8 @@ def _base() -> Path:
     chosen = os.environ.get("GLIDEMQ_DATA")
     if chosen:
         return Path(chosen).expanduser().absolute()
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir("glidemq", appauthor=False))
+    # As XDG and Apple have it; platformdirs, for this one path, would be a fifteenth of what the engine installs.
+    home = os.environ.get("XDG_DATA_HOME", "")
+    if not os.path.isabs(home):
+        home = "~/Library/Application Support" if sys.platform == "darwin" else "~/.local/share"
+    return Path(home).expanduser() / "glidemq"
