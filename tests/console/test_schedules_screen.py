@@ -71,9 +71,8 @@ async def test_a_schedule_is_changed_with_its_next_runs_in_sight(
         await on_schedules(pilot, ["nightly"])
         await pilot.press("e")
         await eventually(lambda: isinstance(pilot.app.screen, ScheduleDialog) and pilot.app.screen.is_seen)
-        assert (
-            len(re.findall(r"0[123]:00.*   in [0-9]+[dh]", text_on(pilot))) == 10
-        )  # in the detail, and in the dialog
+        # In the detail, and in the dialog.
+        await eventually(lambda: len(re.findall(r"0[123]:00.*   in [0-9]+[dh]", text_on(pilot))) == 10)
         await pilot.press("ctrl+u", *"every 90", "ctrl+s")
         await pilot.pause()
         assert "a time zone belongs to a cron expression" in text_on(pilot)

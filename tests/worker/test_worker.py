@@ -262,8 +262,7 @@ async def test_jobs_that_have_ended_do_not_wait_in_memory_for_the_garbage_collec
         async with Worker("q", process, connection, concurrency=10, log_errors=False):
             await queue.add_bulk([NewJob("n", n) for n in range(100)])
             await eventually(lambda: _have_ended(connection, 100))
-            await asyncio.sleep(0.1)
-            assert [found for found in gc.get_objects() if isinstance(found, JobRun)] == []
+            await eventually(lambda: not [one for one in gc.get_objects() if isinstance(one, JobRun)])
     finally:
         gc.enable()
 
