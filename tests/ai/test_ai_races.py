@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import eventually
 from kits.budget import budget_of, fields_of
 from kits.exchange import claims, exchange
@@ -22,6 +23,8 @@ from glidemq_core.flows.producer import FlowProducer
 from glidemq_core.options.job import Budget, NewJob
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection
+
+pytestmark = pytest.mark.thorough
 
 #: Each child says when it is ready, waits for a line, does its part at once and prints what it got as JSON.
 HEAD = """

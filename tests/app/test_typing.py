@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 #: A comment `#: TYPE` is the type that mypy must find, `#! WORDS` a part of the error that it must report.
@@ -116,6 +118,7 @@ class Timing(Middleware):
 """
 
 
+@pytest.mark.thorough
 def test_type_checkers_see_what_is_promised(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM, encoding="utf-8")

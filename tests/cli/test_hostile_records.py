@@ -12,6 +12,8 @@ from glidemq_core.server.connection import Connection
 
 from .harness import Ran, within
 
+pytestmark = pytest.mark.thorough
+
 #: Commands on all queues, and what says that the good one is among the answer.
 FLEET = (
     ("queues",),

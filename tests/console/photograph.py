@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pytest
 from conftest import eventually
 from textual.pilot import Pilot
 
@@ -18,7 +19,7 @@ from glidemq_console.screens.streams.screen import StreamsScreen
 from .fixed import config
 
 #: The smallest terminal and a comfortable one.
-SIZES = ("80x24", "160x45")
+SIZES = ("80x24", pytest.param("160x45", marks=pytest.mark.thorough))
 
 
 def photograph(

@@ -34,7 +34,7 @@ from .fixed import config, script
 from .pilot_kit import app_of, enter, names_of_clients, text_on, told
 from .test_approvals import asking
 
-pytestmark = [pytest.mark.leaves_records, pytest.mark.usefixtures("connection")]
+pytestmark = [pytest.mark.thorough, pytest.mark.leaves_records, pytest.mark.usefixtures("connection")]
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from glidemq_core.server.connection import Connection
 from .pilot_kit import console, text_on, told
 from .test_failures_screen import asked, fail, on_failures, on_letters
 
-pytestmark = pytest.mark.leaves_records
+pytestmark = [pytest.mark.thorough, pytest.mark.leaves_records]
 
 
 async def test_a_filter_finds_failures_behind_the_newest_thousand(

@@ -193,6 +193,7 @@ async def test_who_may_only_read_changes_nothing(connection: Connection, server_
             await eventually(told(pilot, f"{what}: this console is read-only (--read-only)"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("size", [(60, 15), (220, 60)])
 async def test_hostile_errors_and_payloads_are_inert(
     connection: Connection, server_url: str, size: tuple[int, int]

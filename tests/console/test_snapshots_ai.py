@@ -14,7 +14,7 @@ from .fixed_ai import ASKING, CHANGED, LONG, PARTLY, RUNNING, UNREADABLE, WAITIN
 from .photograph import SIZES, photograph
 
 #: Where the card stands beside a narrow list.
-MORE_SIZES = ("100x30",)
+MORE_SIZES = (pytest.param("100x30", marks=pytest.mark.thorough),)
 
 
 def changing() -> ScriptedFeed:

@@ -157,6 +157,7 @@ async def test_data_survives_a_stop_and_a_crash(folder: Path) -> None:
             await server.wait_stopped()
 
 
+@pytest.mark.thorough
 async def test_eight_processes_start_one_server(folder: Path) -> None:
     users = [use(folder) for _ in range(8)]
 

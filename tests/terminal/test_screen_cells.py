@@ -241,6 +241,7 @@ class Shaken(App[None]):
 WITHOUT_COMBINING = [letter for letter in LETTERS if len(letter) == 1]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("letters", [LETTERS, WITHOUT_COMBINING], ids=["all", "like Textual"])
 async def test_after_a_thousand_random_frames_the_terminal_shows_what_a_full_redraw_shows(
     letters: list[str],

@@ -151,6 +151,7 @@ async def test_two(glidemq_queue):
 """
 
 
+@pytest.mark.thorough
 def test_an_application_uses_the_fixtures(tmp_path: Path) -> None:
     (tmp_path / "test_app.py").write_text(APPLICATION)
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto"]
@@ -185,6 +186,7 @@ async def test_clean(glidemq_connection, glidemq_queue):
 """
 
 
+@pytest.mark.thorough
 def test_what_a_test_leaves_behind_is_named(tmp_path: Path) -> None:
     (tmp_path / "test_app.py").write_text(LEAKING)
     words = [

@@ -63,6 +63,7 @@ def test_nothing_dangerous_is_left_of_any_text(text: str) -> None:
     assert tallest(cleaned) <= MAX_MARKS
 
 
+@pytest.mark.thorough
 def test_every_code_point_is_handled() -> None:
     every = "".join(f"a{chr(point)}" for point in range(sys.maxunicode + 1))
 
@@ -342,6 +343,7 @@ STUMBLING_BLOCKS = (
 BEFORE = ("", "-----BEGIN PRIVATE KEY-----", 'password="', "bearer", "eyJ", "https://", "eyJaaaaaaaa.")
 
 
+@pytest.mark.thorough
 def test_a_megabyte_made_to_stall_is_masked_before_anybody_notices() -> None:
     # In a process of its own, for a search cannot be stopped; one pattern whose cost grows with the square of the
     # length takes minutes for a single one of these texts.
