@@ -103,6 +103,20 @@ async def test_a_job_of_a_list_that_waits_in_the_stream_takes_its_entry_along(
     assert await bench.stream_ids() == [other]
 
 
+@pytest.mark.leaves_records
+async def test_jobs_deep_in_a_long_list_are_removed_in_one_call(bench: Bench) -> None:
+    """Looking for some of them is all that a call may do: it removes the others all the same."""
+    filler = [f"other{n}" for n in range(49_950)]
+    ids = [await bench.add(lifo=True) for _ in range(100)]
+    for command in ("LPUSH", "RPUSH"):
+        for start in range(0, len(filler), 7_000):
+            await bench.command(command, f"{bench.scope.keys.root}:lifo", *filler[start : start + 7_000])
+
+    assert await remove_jobs(bench.scope, ids) == ["removed"] * 100
+
+    assert [await bench.command("EXISTS", bench.scope.keys.job(job_id)) for job_id in ids] == [0] * 100
+
+
 async def test_remove_of_an_active_job_needs_force(bench: Bench) -> None:
     listed, fifo = await bench.add(lifo=True), await bench.add()
     runs = await bench.claim(2)

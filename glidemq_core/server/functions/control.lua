@@ -71,8 +71,8 @@ local function unlist(P, list, id)
   for _, from in ipairs({ 1, -1 }) do
     local most = min(LISTED, walk_left * CHEAPER, left)
     if most < 1 then return false end
-    local place = call("LPOS", key, id, "RANK", from, "MAXLEN", floor(most))
-    walk_left, left = walk_left - most / CHEAPER, left - most
+    local place = call("LPOS", key, id, "RANK", from, "MAXLEN", most)
+    walk_left, left = walk_left - math.ceil(most / CHEAPER), left - most
     if place then
       call("LREM", key, from, id)
       return true
