@@ -9,7 +9,7 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14
             $(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 ARGS   ?=
 # Processes that run tests: many tests wait rather than work, so more than there are cores. WORKERS=0 runs them in one.
-WORKERS ?= 8
+WORKERS ?= 10
 FAULT_WORKERS ?= 2
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 

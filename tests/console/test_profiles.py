@@ -24,7 +24,7 @@ from glidemq_core.server.connection import Connection
 from .fixed import config, script
 from .pilot_kit import app_of, enter, fail_one, names_of_clients, shows_queue, text_on, told
 
-pytestmark = pytest.mark.leaves_records
+pytestmark = [pytest.mark.thorough, pytest.mark.leaves_records]
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from glidemq_core.filters.regex import bounded_regex
 
+pytestmark = pytest.mark.thorough
+
 #: Patterns of everything that is taken.
 PATTERNS = [
     "a",

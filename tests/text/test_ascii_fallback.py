@@ -14,6 +14,8 @@ from glidemq_console.text.format import STATES
 from glidemq_core import Queue
 from glidemq_core.server.connection import Connection
 
+pytestmark = pytest.mark.thorough
+
 
 def test_every_stand_in_is_one_ascii_cell_like_what_it_stands_for() -> None:
     for glyph, stand_in in ASCII_FALLBACK.items():

@@ -24,7 +24,7 @@ from glidemq_core.server.context import QueueContext
 from glidemq_core.watch import Watch
 
 # What somebody else put under a name of the queue stays.
-pytestmark = pytest.mark.leaves_records
+pytestmark = [pytest.mark.thorough, pytest.mark.leaves_records]
 CONSUMER = "worker-1-0badcafe"
 
 
