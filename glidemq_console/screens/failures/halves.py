@@ -110,16 +110,18 @@ class HalfScreen(DetailListScreen[T], FilteringScreen[T]):
         """How many jobs a row stands for."""
         return 1
 
+    def stop_scan(self) -> bool:
+        was = super().stop_scan()
+        # Whoever scans waits for the next drawing.
+        self._is_newly_drawn.set()
+        return was
+
     def on_screen_suspend(self) -> None:
         # What is not shown is not looked for either.
-        if self.stop_scan():
-            self._is_newly_drawn.set()
+        self.stop_scan()
 
     def leave(self) -> bool:
-        if self.stop_scan():
-            self._is_newly_drawn.set()
-            return True
-        return super().leave()
+        return self.stop_scan() or super().leave()
 
     # --- drawing ---
 
