@@ -19,7 +19,7 @@ from glidemq_core.errors import (
     WaitTimeoutError,
 )
 from glidemq_core.jobs import wait
-from glidemq_core.jobs.ends import JobEnds
+from glidemq_core.jobs.events.ends import JobEnds
 from glidemq_core.options.job import Deduplication
 from glidemq_core.queue import Queue
 from glidemq_core.server.connection import Connection

@@ -10,12 +10,12 @@ import time
 from collections import OrderedDict
 from typing import Final, Self
 
-from ..errors import GlideMQError, PermissionDeniedError
-from ..server.connection import Connection
-from ..server.context import QueueContext
-from ..server.retry import is_outage
-from ..wire.numbers import to_int
-from ..wire.replies import as_text
+from ...errors import GlideMQError, PermissionDeniedError
+from ...server.connection import Connection
+from ...server.context import QueueContext
+from ...server.retry import is_outage
+from ...wire.numbers import to_int
+from ...wire.replies import as_text
 
 #: Events with which a job may have ended (`revoked` also comes for one that runs on).
 _ENDS: Final = frozenset({b"completed", b"failed", b"expired", b"revoked", b"removed"})
