@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from ..jobs.audit import audit_blob
-from ..jobs.events.ends import DEADLINE_FIELDS, sweep_if_overdue
+from ..jobs.deadlines import DEADLINE_FIELDS, sweep_if_overdue
 from ..options.fields import UNSET, Instant, Unset, flag, refuse, text, to_epoch_ms
 from ..options.job import Actor
 from ..records import SignalResult, SuspendInfo

@@ -20,7 +20,7 @@ from ..wire.keys import WORKERS_GROUP, QueueKeys, split_member
 from ..wire.payload import decode_result
 from ..wire.replies import as_text, as_texts, hash_fields, picked_fields, readable
 from ..wire.strict_json import has_values
-from .events.ends import DEADLINE_FIELDS, sweep_if_overdue
+from .deadlines import DEADLINE_FIELDS, sweep_if_overdue
 from .snapshot import JobSnapshot
 
 Snapshot = JobSnapshot[Any, Any]

@@ -26,7 +26,8 @@ from ..wire.payload import decode_result
 from ..wire.replies import as_text
 from .add import add_job
 from .counts import get_job_counts
-from .events.ends import DEADLINE_FIELDS, JobEnds, sweep_if_overdue
+from .deadlines import DEADLINE_FIELDS, sweep_if_overdue
+from .events.ends import JobEnds
 from .read import get_jobs
 
 #: Fields of a job that tell how it ended.

@@ -14,7 +14,7 @@ from ..errors import GlideMQError
 from ..flows.parts import recover_flows
 from ..installed import package_version
 from ..jobs.adding.links import mend_links
-from ..jobs.events.ends import sweep_suspended
+from ..jobs.deadlines import sweep_suspended
 from ..jobs.registry import register_queue
 from ..options.fields import LOCK_DURATION_MS
 from ..schedules.tick import SchedulerTick

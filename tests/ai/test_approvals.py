@@ -15,7 +15,7 @@ from glidemq_core.ai.rounds import entry_text
 from glidemq_core.ai.streams.chunks import append_chunk
 from glidemq_core.ai.suspension import suspend
 from glidemq_core.errors import InvalidOptionError, JobNotFoundError, JobStateError, PermissionDeniedError
-from glidemq_core.jobs.events.ends import sweep_suspended
+from glidemq_core.jobs.deadlines import sweep_suspended
 from glidemq_core.options.job import Actor
 from glidemq_core.queue import Queue
 from glidemq_core.records.base import to_json

@@ -14,7 +14,7 @@ from kits.wire import assert_same_records, dump, recording, replay
 
 from glidemq_core.ai.suspension import deliver_early, suspend
 from glidemq_core.errors import InvalidOptionError, JobFailedError, PayloadTooLargeError, SerializationError
-from glidemq_core.jobs.events.ends import sweep_suspended
+from glidemq_core.jobs.deadlines import sweep_suspended
 from glidemq_core.options.job import Ordering
 from glidemq_core.queue import Queue
 from glidemq_core.server.connect import connect
@@ -272,7 +272,7 @@ async def test_a_deadline_holds_without_any_worker_for_whoever_looks(
     queue: Queue, look: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Queue objects of Node enforce it by themselves, in processes that run no worker too."""
-    monkeypatch.setattr("glidemq_core.jobs.events.ends._LOOKER_S", 0)
+    monkeypatch.setattr("glidemq_core.jobs.deadlines._LOOKER_S", 0)
     job_id, _, _ = await suspended(queue, timeout=50)
     job = await queue.get_job(job_id)
     assert job is not None
@@ -305,7 +305,7 @@ async def test_a_deadline_holds_without_any_worker_for_whoever_looks(
 async def test_who_may_only_read_ends_no_suspension(
     queue: Queue, server_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("glidemq_core.jobs.events.ends._LOOKER_S", 0)
+    monkeypatch.setattr("glidemq_core.jobs.deadlines._LOOKER_S", 0)
     job_id, _, _ = await suspended(queue, timeout=1)
     await asyncio.sleep(0.01)
 
@@ -330,7 +330,7 @@ async def test_a_deadline_of_a_former_suspension_ends_nothing(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """D23: Node leaves the former timeout in the hash; what counts is the place in the set."""
-    monkeypatch.setattr("glidemq_core.jobs.events.ends._LOOKER_S", 0)
+    monkeypatch.setattr("glidemq_core.jobs.deadlines._LOOKER_S", 0)
     job_id, _, _ = await suspended(queue, timeout=1)
     scope = await queue.context()
     await scope.connection.command("ZADD", scope.keys.suspended, NO_DEADLINE, job_id)

@@ -22,7 +22,7 @@ from glidemq_console.widgets.dialogs.dialog import ConfirmDialog, PromptDialog
 from glidemq_console.widgets.status_line import PartsView, StatusLine
 from glidemq_console.widgets.wrapped_text import Prose
 from glidemq_core import Actor, Job, NewJob, Queue, Worker
-from glidemq_core.jobs.events.ends import sweep_suspended
+from glidemq_core.jobs.deadlines import sweep_suspended
 from glidemq_core.server.connection import Connection
 
 from .pilot_kit import text_on

@@ -16,7 +16,7 @@ from kits.exchange import answers, end, exchange
 from kits.wire import dump
 
 from glidemq_core.ai.suspension import suspend
-from glidemq_core.jobs.events.ends import sweep_suspended
+from glidemq_core.jobs.deadlines import sweep_suspended
 from glidemq_core.options.job import Ordering, RateLimit, TokenBucket
 from glidemq_core.server.connection import Connection
 from glidemq_core.wire.keys import PRIORITY_STEP

@@ -9,7 +9,7 @@ import pytest
 from kits.bench import Bench
 from kits.exchange import ends, exchange
 
-from glidemq_core.jobs.events.ends import sweep_suspended
+from glidemq_core.jobs.deadlines import sweep_suspended
 from glidemq_core.worker import sweeps
 
 KEY = "glide:{q}:schedulers"

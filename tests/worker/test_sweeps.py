@@ -9,7 +9,7 @@ from kits.exchange import answers, claims, end, exchange
 from kits.recording import advance
 from kits.wire import assert_same_records, dump, recording
 
-from glidemq_core.jobs.events.ends import sweep_suspended
+from glidemq_core.jobs.deadlines import sweep_suspended
 from glidemq_core.options.job import Ordering, RateLimit
 from glidemq_core.server.connection import Connection
 from glidemq_core.wire.keys import NO_DEADLINE, PRIORITY_STEP

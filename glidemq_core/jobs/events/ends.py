@@ -1,20 +1,15 @@
-"""Ends of jobs: as a queue's events tell them, and the one that comes by itself, the deadline of a suspension.
-
-All who wait through one producer share a connection and a reader.
-"""
+"""Ends of jobs as a queue's events tell them: all who wait through one producer share a connection and a reader."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import OrderedDict
 from typing import Final, Self
 
-from ...errors import GlideMQError, PermissionDeniedError
+from ...errors import GlideMQError
 from ...server.connection import Connection
 from ...server.context import QueueContext
 from ...server.retry import is_outage
-from ...wire.numbers import to_int
 from ...wire.replies import as_text
 
 #: Events with which a job may have ended (`revoked` also comes for one that runs on).
@@ -27,14 +22,6 @@ _RETRY_S: Final = 0.2
 #: Ends that are kept for jobs nobody waits for yet, as their `add` has not returned; and bytes of what they tell.
 _RECENT: Final = 2_000
 _RECENT_BYTES: Final = 16_777_216
-
-#: What tells whether a suspension is over.
-DEADLINE_FIELDS: Final = ("state", "suspendedAt", "suspendTimeout")
-#: How long who opened a queue leaves it to others to end suspensions, s.
-_LOOKER_S: Final = 1.0
-#: Suspended jobs that one call fails, and calls of one sweep.
-_SUSPEND_PAGE: Final = 100
-_MAX_PAGES: Final = 50
 
 #: Where those who wait through one context find what they share.
 _SHARED: Final = "ends"
@@ -171,37 +158,3 @@ class JobEnds:
 
 def _size(told: _Told) -> int:
     return sum(map(len, told.values()))
-
-
-async def sweep_suspended(queue: QueueContext, rank: int = 0) -> tuple[int, int]:
-    """Fail suspended jobs past their deadline; returns how many, and the `rank` to pass the next time.
-
-    `rank` walks the set a few members a call, to drop those that describe no suspension any more.
-    """
-    failed = 0
-    for _ in range(_MAX_PAGES):
-        status, count, rank = await queue.call("suspend_sweep", queue.now_ms(), _SUSPEND_PAGE, rank)
-        failed += count
-        if status == b"ok":
-            break
-    return failed, rank
-
-
-async def sweep_if_overdue(
-    context: QueueContext, state: bytes | None, suspended_at: bytes | None, timeout: bytes | None
-) -> bool:
-    """Fail suspended jobs past their deadline if one that was just read looks like it; whether any was failed.
-
-    Workers do it by themselves. Where none is left, whoever looks at the job does, as a peer's queue objects do, and
-    like them not in their first second: who just came to look changes nothing, nor who may only read.
-    """
-    if state != b"suspended" or not to_int(timeout) or context.connection.read_only:
-        return False
-    due = to_int(suspended_at) + to_int(timeout)
-    if due > context.now_ms() or time.monotonic() - context.opened_at < _LOOKER_S:
-        return False
-    try:
-        failed, _ = await sweep_suspended(context)
-    except PermissionDeniedError:
-        return False
-    return failed > 0
